@@ -1,0 +1,135 @@
+"""What can go wrong, one class per thing a caller can do about it.
+
+Two families. `ActorError`: the actor behind a ref did not answer. `ServiceError`: a remote service could not
+be used, raised by the clients of connections, with the facts a caller needs to decide what to do next.
+"""
+
+import enum
+
+from resprout.runtime.exits import ExitReason
+
+
+class ResproutError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class TreeError(ResproutError, ValueError):
+    """A tree is described wrongly. Raised before anything starts; names the child's path and the fix."""
+
+
+class ActorError(ResproutError):
+    """The actor at *actor* (a path such as ``app/redis``) did not answer."""
+
+    def __init__(self, actor: str, message: str) -> None:
+        super().__init__(message)
+        self.actor = actor
+
+
+class ActorCrashed(ActorError):
+    """The actor crashed while it handled this message. The message is not tried again; the actor restarts."""
+
+    def __init__(self, actor: str, cause: BaseException) -> None:
+        super().__init__(actor, f"{actor} crashed while handling the message: {cause!r}")
+        self.cause = cause
+
+
+class ActorStopped(ActorError):
+    """The actor has ended for good, or was never there. It did not handle the message."""
+
+    def __init__(self, actor: str, reason: ExitReason) -> None:
+        super().__init__(actor, f"{actor} has stopped ({reason}); look it up again or start it")
+        self.reason = reason
+
+
+class CallTimeoutError(ActorError, TimeoutError):
+    """No reply came in time. A message that still waited is withdrawn; one in work runs on, its reply dropped."""
+
+    def __init__(self, actor: str, timeout: float, *, started: bool) -> None:
+        outcome = "it is still at work on the message" if started else "the message was withdrawn and never ran"
+        super().__init__(actor, f"{actor} sent no reply within {timeout:g} s; {outcome}")
+        self.timeout, self.started = timeout, started
+
+
+class MailboxFull(ActorError):
+    """The mailbox has no room and its overflow rule is to reject. The message was not queued."""
+
+    def __init__(self, actor: str, capacity: int) -> None:
+        super().__init__(actor, f"the mailbox of {actor} is full ({capacity} messages); wait and send again")
+        self.capacity = capacity
+
+
+class SelfCallError(ActorError):
+    """An actor called itself, which could only end in a timeout. Call the method directly, or cast."""
+
+    def __init__(self, actor: str) -> None:
+        super().__init__(actor, f"{actor} called itself; call the method directly or use cast")
+
+
+class NotFoundError(ActorError, LookupError):
+    """Nothing is registered under this name, or no runtime is running here."""
+
+
+class ReplyError(ResproutError):
+    """Base of errors that are an answer: raised in a handler, it goes to the caller and the actor lives on.
+
+    Any other exception crashes the actor. Derive from this for business errors such as "no such user".
+    """
+
+
+class Sent(enum.Enum):
+    """Whether a request reached the service: decides if it may be tried again."""
+
+    NO = "no"
+    MAYBE = "maybe"
+    YES = "yes"
+
+
+class ServiceError(ReplyError):
+    """A service could not be used.
+
+    Attributes:
+        service: Name of the service, such as ``redis``.
+        state: What the connection was doing, such as ``backing_off``; empty if unknown.
+        retry_after: Seconds until another attempt makes sense; None if nobody knows.
+        cause: The client library's error, also set as ``__cause__`` where there is one.
+        sent: Whether the request was written to the service.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        message: str,
+        *,
+        state: str = "",
+        retry_after: float | None = None,
+        cause: BaseException | None = None,
+        sent: Sent = Sent.NO,
+    ) -> None:
+        super().__init__(f"{service}: {message}")
+        self.service, self.state, self.retry_after = service, state, retry_after
+        self.cause, self.sent = cause, sent
+        self.__cause__ = cause
+
+
+class Unavailable(ServiceError):
+    """The service is down or its connection is not ready. Nothing was done; try again after *retry_after*."""
+
+
+class CircuitOpen(ServiceError):
+    """The breaker in front of the service is open. Nothing was sent; try again after *retry_after*."""
+
+
+class PoolExhausted(ServiceError):
+    """Every connection stayed in use for as long as the caller could wait. Nothing was sent."""
+
+
+class DeadlineExceeded(ServiceError, TimeoutError):
+    """The deadline passed before an answer came and nothing was written; or the request is safe to repeat."""
+
+
+class OutcomeUnknown(ServiceError):
+    """The request was written, its answer never came: it may have run or not. Look before you repeat it."""
+
+
+class Draining(ServiceError):
+    """The service is being shut down on purpose and takes no new requests."""
