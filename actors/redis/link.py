@@ -1,0 +1,307 @@
+"""One pipelined connection to Redis: the commands of many tasks, coalesced, and their replies in order.
+
+No reply ever reaches anyone but its caller: a cancelled command keeps its place in the line and its reply is
+dropped there; a link whose state is unsure is closed, never reused. Once it is lost nothing is written any
+more, so what its errors say about `Sent` stays true.
+"""
+
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+
+import hiredis
+import trio
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MasterDownError, ReadOnlyError
+
+from resprout.actors.redis.line import Line, LinkLimits
+from resprout.actors.redis.resp import INCOMPLETE, new_parser, pack
+from resprout.actors.redis.slot import NoReply, ProtocolViolation, ReplyOverdue, ServerClosed, Slot
+from resprout.actors.redis.wire import Wire
+from resprout.runtime.errors import Sent
+
+WRONG_SERVER = (RedisConnectionError, ReadOnlyError, MasterDownError)
+"""Error replies that say: this server, or this login, is not the right one now. They expire the link.
+
+`RedisConnectionError` is redis-py's base of LOADING, NOAUTH and "max number of clients reached".
+"""
+
+
+class RedisLink:
+    """One live connection; `run` drives it and ends, without raising, once it is lost or closed.
+
+    Attributes:
+        limits: Its bounds.
+        pushes: Push messages received; they are no replies.
+        proven: A client got a real reply over this link.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        limits: LinkLimits | None = None,
+        *,
+        on_push: Callable[[list[object]], None] | None = None,
+    ) -> None:
+        self.limits = limits or LinkLimits()
+        self.pushes = 0
+        self.proven = False
+        self._on_push = on_push
+        self._wire = wire
+        self._line = Line(wire, self.limits)
+        self._parser = new_parser()
+        self._sleeping_writer: trio.lowlevel.Task | None = None
+        self._crowd = 0  # Replies that came with the last read.
+        self._since = -math.inf  # Last sign of life, or the moment the line stopped being empty.
+        self._soonest = math.inf
+        self._alarm, self._scope = trio.CancelScope(), trio.CancelScope()
+        self._retire_by = math.inf
+        self._lost: Exception | None = None
+        self._lost_event = trio.Event()
+        self._idle: trio.Event | None = None
+        self._closed = trio.Event()
+
+    # What clients use.
+
+    async def call(self, data: bytes, timeout: float) -> object:
+        """Send one packed command and wait for its reply.
+
+        Args:
+            data: The command in RESP.
+            timeout: Seconds until the caller gives up.
+
+        Raises:
+            NoReply: no reply, with what is known of the command.
+            redis.exceptions.RedisError: the server answered with an error.
+        """
+        now = trio.current_time()
+        slot = Slot(trio.lowlevel.current_task(), now + timeout)
+        if self._lost is not None:
+            raise NoReply(self._lost, Sent.NO, slot.deadline)
+        if slot.deadline < self._soonest:
+            self._wake_at(slot.deadline)
+        if self._line.pending or not self._sent_at_once(slot, data, now):
+            self._line.add(slot, data)
+            if self._sleeping_writer is not None:
+                self._wake_writer()
+        try:
+            return await trio.lowlevel.wait_task_rescheduled(slot.abort)
+        except WRONG_SERVER as error:
+            self.retire(error)
+            raise
+
+    async def call_many(self, commands: Sequence[bytes], timeout: float, *, atomic: bool) -> list[object]:
+        """Send *commands* back to back, nobody else's in between, and wait for all replies.
+
+        Error replies are values of the list.
+
+        Args:
+            atomic: Nothing runs before the last command (``EXEC``): decides what `NoReply.sent` says.
+        """
+        now = trio.current_time()
+        slots = [Slot(None, now + timeout) for _ in commands]
+        last = slots[-1]
+        if self._lost is not None:
+            raise NoReply(self._lost, Sent.NO, last.deadline)
+        last.task = trio.lowlevel.current_task()
+        self._wake_at(last.deadline)
+        if not self._line.pending:
+            self._since = now
+        self._line.add_many(slots, commands)
+        self._wake_writer()
+        try:
+            await trio.lowlevel.wait_task_rescheduled(last.abort)
+        except NoReply as lost:
+            first = slots[0].reply
+            if not atomic and lost.sent is Sent.NO:
+                lost.sent = first.sent if isinstance(first, NoReply) else Sent.YES
+            raise
+        except Exception as error:
+            if error is not last.reply:
+                raise
+        replies = [slot.reply for slot in slots]
+        for reply in replies:
+            if isinstance(reply, WRONG_SERVER):
+                self.retire(reply)
+        return replies
+
+    def retire(self, why: Exception) -> None:
+        """Take no new commands; close once those under way are answered, at most `drain_time` later."""
+        if self._lost is not None:
+            return
+        self._lost = why
+        self._lost_event.set()
+        if self._line.pending:
+            self._retire_by = trio.current_time() + self.limits.drain_time
+            self._wake_at(self._retire_by)
+        else:
+            self._fail(why)
+
+    # What the keeper of the connection uses.
+
+    async def run(self) -> None:
+        """Read, write and watch until the link is lost or closed. To be started once, in a nursery."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._guard, self._write)
+                    nursery.start_soon(self._guard, self._watch)
+                    await self._guard(self._read)
+        finally:
+            self._fail(ServerClosed("the link was stopped"))
+            with trio.CancelScope(shield=True):  # Waits for nobody.
+                await self._wire.aclose()
+            self._closed.set()
+
+    async def wait_lost(self) -> Exception:
+        """Wait until the link takes no more commands; returns why."""
+        await self._lost_event.wait()
+        assert self._lost is not None
+        return self._lost
+
+    async def probe(self) -> None:
+        """One round trip with a random word, which the server must echo."""
+        word = secrets.token_hex(8).encode()
+        echo = await self.call(pack(("PING", word)), self.limits.reply_timeout)
+        if echo != word:
+            error = ProtocolViolation("the server did not echo the word of the probe")
+            self._fail(error)
+            raise error
+
+    async def wait_idle(self) -> None:
+        """Wait until no call is in flight."""
+        if self._line.pending:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    async def aclose(self) -> None:
+        """Let replies under way come in, at most `drain_time`, then close. Cancelled, it closes at once."""
+        why = ServerClosed("the link was closed")
+        self.retire(why)
+        try:
+            await self._closed.wait()
+        finally:
+            self._fail(why)
+
+    # Writing.
+
+    def _sent_at_once(self, slot: Slot, data: bytes, now: float) -> bool:
+        """On an idle link the caller writes by itself, which saves a task switch; False if it has to queue.
+
+        After a read that woke a crowd it queues instead: the others are about to send, one write serves all.
+        """
+        self._since = now
+        if self._crowd > 1 or self._sleeping_writer is None:
+            return False
+        try:
+            taken = self._wire.send_now(data)
+        except OSError as error:
+            self._fail(error)
+            raise NoReply(error, Sent.NO, slot.deadline) from error
+        if taken == len(data):
+            self._line.pending.append(slot)
+            return True
+        self._line.add(slot, data[taken:])
+        self._wake_writer()
+        return True
+
+    def _wake_writer(self) -> None:
+        if self._sleeping_writer is not None and self._line.unsent:
+            writer, self._sleeping_writer = self._sleeping_writer, None
+            trio.lowlevel.reschedule(writer)
+
+    async def _write(self) -> None:
+        line, send_all, this_task = self._line, self._wire.send_all, trio.lowlevel.current_task()
+        while True:
+            if not line.unsent:
+                self._sleeping_writer = this_task
+                await trio.lowlevel.wait_task_rescheduled(self._writer_cancelled)
+            data = line.begin_batch()
+            await send_all(data)
+            line.end_batch(len(data))
+
+    def _writer_cancelled(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._sleeping_writer = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    # Reading.
+
+    async def _read(self) -> None:
+        receive, parser, max_bytes = self._wire.receive, self._parser, self.limits.max_reply_bytes
+        while data := await receive():
+            self._since = trio.current_time()
+            parser.feed(data)
+            self._hand_out()
+            if parser.len() > max_bytes:
+                raise ProtocolViolation(f"a reply of more than {max_bytes} bytes")
+        raise ServerClosed("the server closed the connection")
+
+    def _hand_out(self) -> None:
+        """Give each complete reply to the oldest slot; push messages are no replies."""
+        gets, pending = self._parser.gets, self._line.pending
+        given, askers = 0, self._line.answerable()
+        try:
+            while (reply := gets(False)) is not INCOMPLETE:
+                if type(reply) is hiredis.PushNotification:
+                    self._push(reply)
+                    continue
+                if given == askers:
+                    said = str(reply) if isinstance(reply, Exception) else f"a {type(reply).__name__}"
+                    raise ProtocolViolation(f"the server sent what nobody asked for: {said}")
+                given += 1
+                pending.popleft().wake(reply)
+        except (hiredis.HiredisError, TypeError, MemoryError) as error:  # What hiredis makes of bad bytes.
+            raise ProtocolViolation(f"the server sent what cannot be read: {error}") from error
+        self._crowd = given
+        self._line.refill()
+        self._wake_writer()
+        if not pending and self._idle is not None:
+            self._idle.set()
+        if not pending and self._lost is not None:
+            self._fail(self._lost)
+
+    def _push(self, message: list[object]) -> None:
+        self.pushes += 1
+        if self._on_push is not None:
+            self._on_push(message)
+
+    # Watching and ending.
+
+    async def _guard(self, part: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await part()
+        except Exception as error:  # noqa: BLE001 - whatever breaks the link is the reason why it is lost.
+            self._fail(error)
+
+    async def _watch(self) -> None:
+        """Sleep until the soonest deadline of all calls: one alarm, not one per call."""
+        while True:
+            with trio.CancelScope(deadline=self._soonest) as self._alarm:
+                await trio.sleep_forever()
+            self._expire(trio.current_time())
+
+    def _wake_at(self, moment: float) -> None:
+        self._soonest = min(self._soonest, moment)
+        self._alarm.deadline = self._soonest
+
+    def _expire(self, now: float) -> None:
+        """Free the callers whose time is over; close the link if its oldest reply is overdue."""
+        if now >= self._retire_by:
+            self._fail(ReplyOverdue("replies did not come while the link was being closed"))
+        elif now >= self._line.overdue_at(self._since):
+            self._fail(ReplyOverdue(f"no reply and no byte for {now - self._since:.3g} s"))
+        else:
+            self._line.expire(now)
+            self._soonest = math.inf
+            soonest = min(self._line.next_deadline(), self._line.overdue_at(self._since), self._retire_by)
+            self._wake_at(max(soonest, now + 0.01))  # Not once for each of thousands of late calls.
+
+    def _fail(self, why: Exception) -> None:
+        """End the link: wake every caller with what is known of its command, and write nothing more."""
+        if not self._scope.cancel_called:
+            self._scope.cancel()
+            self._lost = self._lost or why
+            self._lost_event.set()
+            self._line.fail(why)
+            if self._idle is not None:
+                self._idle.set()
