@@ -1,0 +1,285 @@
+"""The gate: what clients of a connection hold. It has the live link, or says when to come back.
+
+All changes of state happen here, in plain functions without a checkpoint, so that a caller who sees the link
+die and the keeper that watches it can never disagree about the state.
+
+The hot path is one attribute: `Gate.live` is the link while it serves and None otherwise. Read it directly
+where a function call is too dear, and call `Gate.link` only when it is None.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+import trio
+
+from resprout.actors.connection import states
+from resprout.actors.connection.events import (
+    AttemptFailed,
+    ConnectionChanged,
+    LinkLost,
+    ProbeMissed,
+    Recovered,
+    kind_of,
+)
+from resprout.actors.connection.policy import KeeperPolicy
+from resprout.actors.connection.states import (
+    BackingOff,
+    Connecting,
+    ConnectionState,
+    Degraded,
+    Draining,
+    Ready,
+    Stopped,
+)
+from resprout.runtime import errors
+from resprout.runtime.events import Event
+
+
+class Link(Protocol):
+    """One live connection, or session, to a service."""
+
+    async def probe(self) -> None:
+        """Make a real round trip on the real path, with a random nonce where possible; raise if it fails."""
+
+    async def wait_lost(self) -> Exception:
+        """Return why, once the link is dead."""
+
+    async def aclose(self) -> None:
+        """Close; idempotent, bounded, safe under cancellation."""
+
+
+L = TypeVar("L", bound=Link)
+
+
+class Gate(Generic[L]):
+    """The present state of one connection and the link, if there is one.
+
+    Attributes:
+        service: The name used in errors and events.
+        state: A frozen value to match on; see `resprout.actors.connection.states`.
+        live: The link while it serves, else None. Read-only for clients.
+        last_error: Why the last attempt failed or the last link died.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        emit: Callable[[Event], None],
+        actor: str,
+        random: random.Random,
+        policy: KeeperPolicy,
+    ) -> None:
+        self.service, self.policy = service, policy
+        self.live: L | None = None
+        self.last_error: Exception | None = None
+        self.state: ConnectionState = states.start(trio.current_time(), policy)
+        self._emit, self._actor, self._random = emit, actor, random
+        self._attempt = trio.CancelScope()
+        self._unproven = False
+        self._moved = trio.Event()
+        self._waiting = 0
+        self._nudged_at = -math.inf
+        self._up_since = 0.0
+        self._down_since: float | None = None
+        self._attempts = 0
+
+    # What clients use.
+
+    def link(self) -> L:
+        """Return the live link.
+
+        Raises:
+            Unavailable: There is none now; `retry_after` says when to come back.
+            Draining: The connection is being stopped on request.
+        """
+        link = self.live
+        if link is None:
+            raise self.refusal()
+        return link
+
+    async def wait_link(self, deadline: float) -> L:
+        """Return the live link as soon as there is one, at latest at the moment *deadline* on the trio clock.
+
+        Raises:
+            Unavailable: The deadline passed first, too many others wait, or this connection has stopped.
+            Draining: The connection is being stopped on request.
+        """
+        await trio.lowlevel.checkpoint()
+        if self.live is None and self._waiting >= self.policy.max_waiters:
+            raise self.refusal(f"{self._waiting} callers wait already")
+        self._waiting += 1
+        try:
+            with trio.move_on_at(deadline):
+                while self.live is None and not isinstance(self.state, Draining | Stopped):
+                    await self._moved.wait()
+        finally:
+            self._waiting -= 1
+        return self.link()
+
+    def succeeded(self) -> None:
+        """A real reply came: forget earlier failures. Costs one test of an attribute, so call it freely."""
+        if self._unproven:
+            self._move(states.proved(self.state), "a real reply came")
+
+    def lost(self, link: L, why: Exception) -> None:
+        """*link* is dead: refuse new calls at once and reconnect. Ignored if *link* is not the live one."""
+        if link is not self.live:
+            return
+        now = trio.current_time()
+        self.live, self.last_error, self._down_since = None, why, now
+        up_for = now - self._up_since
+        self._move(states.link_lost(self.state, now, self.policy, self._random), _sentence(why))
+        self._emit(LinkLost(actor=self._actor, service=self.service, error=why, up_for=up_for))
+
+    def impaired(self, link: L, why: str) -> None:
+        """*link* works only in part; calls still pass. Two clean probes in a row end it."""
+        if link is self.live:
+            self._move(states.impaired(self.state, trio.current_time(), self.policy, why), why)
+
+    def nudge(self) -> None:
+        """Try again now rather than later; at most once a second takes effect, and only while backing off."""
+        now = trio.current_time()
+        sooner = states.nudged(self.state, now, self.policy, self._nudged_at)
+        if isinstance(sooner, BackingOff) and sooner != self.state:
+            self._nudged_at = sooner.until
+            self._move(sooner, "nudged")
+
+    def reconnect(self, why: str) -> None:
+        """Drop the link, if there is one, and make a new one; else the same as `nudge`."""
+        if self.live is None:
+            self.nudge()
+        else:
+            self.lost(self.live, errors.Unavailable(self.service, f"asked to reconnect: {why}"))
+
+    def drain(self) -> None:
+        """Take no new work; the keeper stops when calls in flight are done or `drain_timeout` is over."""
+        self.live = None
+        self._attempt.cancel()
+        self._move(states.drain_asked(self.state, trio.current_time(), self.policy), "asked to drain")
+
+    def drained(self) -> None:
+        """Nothing is in flight any more: a drain need not wait longer."""
+        if isinstance(self.state, Draining):
+            self._move(states.stopped(self.state, trio.current_time()), "drained")
+
+    def is_stuck(self) -> bool:
+        """Whether the connection neither works nor tries: a bug. The health monitor asks this."""
+        return states.is_stuck(self.state, trio.current_time(), self.policy)
+
+    def refusal(self, detail: str = "") -> errors.ServiceError:
+        """The error for a caller who finds no link: state, when to come back, and the last cause."""
+        wait = states.retry_after(self.state, trio.current_time())
+        kind = errors.Draining if isinstance(self.state, Draining) else errors.Unavailable
+        message = detail or self.state.name.replace("_", " ")
+        if wait is not None:
+            message += f"; try again in {wait:.3g} s"
+        if self.last_error is not None:
+            message += f" (last error: {self.last_error!r})"
+        return kind(self.service, message, state=self.state.name, retry_after=wait, cause=self.last_error)
+
+    # What the keeper uses.
+
+    async def changed(self) -> None:
+        """Wait for the next change of state."""
+        await self._moved.wait()
+
+    def retry_if_due(self) -> None:
+        """Begin an attempt if the wait is over."""
+        self._move(states.retry_due(self.state, trio.current_time(), self.policy), "the wait is over")
+
+    def attempting(self) -> trio.CancelScope:
+        """The scope of the attempt that begins now: ends at its deadline, or when a drain calls it off."""
+        if isinstance(self.state, Connecting):
+            self._move(states.start(trio.current_time(), self.policy, self.state.failures), "attempt begins")
+            self._attempt = trio.CancelScope(deadline=self.state.until)
+        return self._attempt
+
+    def life_failed(self, error: Exception) -> None:
+        """An attempt failed with *error*, or a link's own task raised it and so lost the link."""
+        if isinstance(self.state, Connecting):
+            self._attempt_failed(error, began=self.state.since)
+        elif isinstance(self.state, BackingOff):
+            self.last_error = error  # The loss was noticed before its cause was known.
+
+    def open(self, link: L) -> bool:
+        """Let calls pass to *link*; False if a stop was asked for meanwhile and *link* is not wanted."""
+        if not isinstance(self.state, Connecting):
+            return False
+        now = trio.current_time()
+        self.live, self._up_since = link, now
+        down_since, attempt = self._down_since, self._attempts + 1
+        self._down_since, self._attempts = None, 0
+        self._move(states.attempt_succeeded(self.state, now, self.policy, self._random), "connected")
+        if down_since is not None:
+            self._emit(
+                Recovered(actor=self._actor, service=self.service, duration=now - down_since, attempt=attempt)
+            )
+        return True
+
+    def next_probe(self) -> float:
+        """The moment of the next probe; infinite while there is no link."""
+        return self.state.next_probe if isinstance(self.state, Ready | Degraded) else math.inf
+
+    def probe_answered(self, link: L) -> None:
+        """A probe of *link* came back right."""
+        if link is self.live:
+            now = trio.current_time()
+            self._move(states.probe_answered(self.state, now, self.policy, self._random), "probes are clean")
+
+    def probe_missed(self, link: L, error: Exception) -> None:
+        """A probe of *link* failed."""
+        if link is not self.live:
+            return
+        self._emit(ProbeMissed(actor=self._actor, service=self.service, error=error))
+        why = f"probe missed: {error!r}"
+        after = states.probe_missed(self.state, trio.current_time(), self.policy, self._random, why)
+        if isinstance(after, BackingOff):
+            self.lost(link, error)
+        else:
+            self._move(after, why)
+
+    def stopped(self, why: str) -> None:
+        """The keeper has ended."""
+        self.live = None
+        self._move(states.stopped(self.state, trio.current_time()), why)
+
+    # How the state changes.
+
+    def _attempt_failed(self, error: Exception, began: float) -> None:
+        now = trio.current_time()
+        self.last_error = error
+        self._attempts += 1
+        if self._down_since is None:
+            self._down_since = began
+        after = states.attempt_failed(self.state, now, self.policy, self._random)
+        self._move(after, _sentence(error))
+        if isinstance(after, BackingOff):
+            self._emit(
+                AttemptFailed(
+                    actor=self._actor,
+                    service=self.service,
+                    attempt=after.attempt,
+                    error=error,
+                    kind=kind_of(error),
+                    retry_after=after.until - now,
+                )
+            )
+
+    def _move(self, after: ConnectionState, why: str) -> None:
+        before, self.state = self.state, after
+        if after == before:
+            return
+        self._unproven = isinstance(after, Ready | Degraded) and after.failures > 0
+        moved, self._moved = self._moved, trio.Event()
+        moved.set()
+        if type(after) is not type(before):
+            self._emit(
+                ConnectionChanged(actor=self._actor, service=self.service, old=before, new=after, why=why)
+            )
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) or repr(error)

@@ -1,0 +1,228 @@
+"""Keeping a connection: connect, probe, watch, back off, connect again, for as long as the keeper runs.
+
+The keeper knows nothing of actors and nothing of any protocol. A driver gives it a way to `Connect` and gets
+`Keeper.gate`, through which its clients find the live `Link`:
+
+    keeper = Keeper("redis", connect, emit=context.emit, actor=context.path, random=context.random)
+    context.start_soon(keeper.run)
+    context.offer(keeper.gate)
+    ...
+    link = gate.link()                       # or raises Unavailable(state, retry_after, cause)
+    link = await gate.wait_link(deadline)    # on_down=WAIT
+    gate.succeeded()                         # after a real reply
+    gate.lost(link, error)                   # if a caller sees the link die before the keeper does
+
+What a driver promises:
+
+- ``connect(nursery)`` is one attempt: open and handshake. The keeper adds the deadline and the first probe.
+  It may start the link's own tasks in *nursery*. They end once the link is lost or closed and do not raise;
+  one that does loses the link. If `connect` raises or is cancelled, it has closed what it had opened.
+- `Link.probe`, `Link.wait_lost` and `Link.aclose` as their docstrings say. `aclose` is called once or more
+  for each link that `connect` returned, also under cancellation, and is given `policy.close_timeout`.
+
+Errors: whatever `connect`, `probe` or `wait_lost` raise is the remote's failure and only changes the state,
+except programming errors (`resprout.runtime.classify`): these come out of `run` and crash the actor.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, runtime_checkable
+
+import trio
+
+from resprout.actors.connection.gate import Gate, L, Link
+from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
+from resprout.actors.connection.states import BackingOff, Connecting, Draining, Stopped
+from resprout.runtime.classify import is_programming_error, unwrapped
+from resprout.runtime.events import Event
+
+__all__ = ["Connect", "Drainable", "Gate", "Keeper", "KeeperPolicy", "Link"]
+
+Connect = Callable[[trio.Nursery], Awaitable[L]]
+
+
+@runtime_checkable
+class Drainable(Protocol):
+    """A link that knows when it is idle. The keeper of another waits for `Gate.drained`, or out the time."""
+
+    async def wait_idle(self) -> None:
+        """Return when no call is in flight."""
+
+
+class Keeper(Generic[L]):
+    """Keeps one connection alive through *connect*. Make it while trio runs; call `run` once.
+
+    Args:
+        service: Name in errors and events, such as ``redis``.
+        connect: One attempt; see the module's docstring.
+        emit: Takes the events of `resprout.actors.connection.events`.
+        actor: Path of the owner, for the events.
+        random: Source of jitter.
+        policy: Deadlines and delays.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        connect: Connect[L],
+        *,
+        emit: Callable[[Event], None],
+        actor: str,
+        random: random.Random,
+        policy: KeeperPolicy = DEFAULT_POLICY,
+    ) -> None:
+        self.gate: Gate[L] = Gate(service, emit=emit, actor=actor, random=random, policy=policy)
+        self._connect, self._policy = connect, policy
+
+    async def run(self) -> None:
+        """Keep the connection until cancelled or drained.
+
+        Raises:
+            Exception: Only a programming error, in the driver or here.
+        """
+        try:
+            while not isinstance(self.gate.state, Stopped):
+                await trio.lowlevel.checkpoint()  # Even a connect without a checkpoint cannot block the loop.
+                if isinstance(self.gate.state, Connecting):
+                    await self._one_life()
+                else:
+                    await self._wait_for_retry()
+        finally:
+            self.gate.stopped("the keeper has ended")
+
+    async def _wait_for_retry(self) -> None:
+        """Sleep out the backoff; a nudge or a drain cuts it short."""
+        while isinstance(self.gate.state, BackingOff):
+            with trio.move_on_at(self.gate.state.until):
+                await self.gate.changed()
+            self.gate.retry_if_due()
+        await trio.lowlevel.checkpoint()
+
+    async def _one_life(self) -> None:
+        """One attempt and, if it works, the whole life of its link."""
+        failure: Exception | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                failure = await self._attempt_and_serve(nursery)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            failure = _failure_of(group)
+        if failure is not None:
+            if is_programming_error(failure):
+                raise failure
+            self.gate.life_failed(failure)
+
+    async def _attempt_and_serve(self, nursery: trio.Nursery) -> Exception | None:
+        """Return the error that ended the attempt, or None if it worked or was called off."""
+        try:
+            link = await self._attempt(nursery)
+        except Exception as error:  # noqa: BLE001 - whoever calls `_one_life` judges it.
+            return error
+        if link is not None:
+            await self._serve(link, nursery)
+        return None
+
+    async def _attempt(self, nursery: trio.Nursery) -> L | None:
+        """Connect and probe within one deadline; None if a stop was asked for meanwhile."""
+        with self.gate.attempting() as scope:
+            link = await self._connect(nursery)
+            try:
+                await link.probe()
+            except BaseException:
+                await self._close(link)
+                raise
+            return link
+        if scope.cancelled_caught and isinstance(self.gate.state, Connecting):
+            raise TimeoutError(f"no connection within {self._policy.attempt_timeout:g} s")
+        return None
+
+    async def _serve(self, link: L, nursery: trio.Nursery) -> None:
+        """Let calls pass to *link* until it is lost or drained, then close it."""
+        try:
+            if self.gate.open(link):
+                await self._watch(link)
+        finally:
+            # Still open: a task of the link failed and cancelled its nursery, or the keeper itself ends.
+            if self.gate.live is link and nursery.cancel_scope.cancel_called:
+                self.gate.lost(link, ConnectionError("a task of the link failed"))
+            elif self.gate.live is link:
+                self.gate.stopped("the keeper was stopped")
+            await self._close(link)
+
+    async def _watch(self, link: L) -> None:
+        async with trio.open_nursery() as watchers:
+            watchers.start_soon(self._watch_for_loss, link)
+            watchers.start_soon(self._keep_probing, link)
+            while self.gate.live is link:
+                await self.gate.changed()
+            if isinstance(self.gate.state, Draining):
+                await self._drain(link, self.gate.state.until)
+            watchers.cancel_scope.cancel()
+
+    async def _watch_for_loss(self, link: L) -> None:
+        try:
+            why = await link.wait_lost()
+        except Exception as error:  # noqa: BLE001 - judged at once.
+            why = _remote(error)
+        self.gate.lost(link, why)
+        self.gate.drained()  # Nothing can be in flight on a dead link.
+
+    async def _keep_probing(self, link: L) -> None:
+        while True:
+            while (at := self.gate.next_probe()) > trio.current_time():
+                with trio.move_on_at(at):
+                    await self.gate.changed()
+            missed = await self._probe(link)
+            if missed is None:
+                self.gate.probe_answered(link)
+            else:
+                self.gate.probe_missed(link, missed)
+
+    async def _probe(self, link: L) -> Exception | None:
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(self._policy.probe_timeout):
+            try:
+                await link.probe()
+            except Exception as error:  # noqa: BLE001 - judged at once.
+                return _remote(error)
+            return None
+        return TimeoutError(f"no answer to the probe within {self._policy.probe_timeout:g} s")
+
+    async def _drain(self, link: L, until: float) -> None:
+        """Wait until nothing is in flight, the link is lost, or time is up."""
+        async with trio.open_nursery() as waiting:
+            if isinstance(link, Drainable):
+                waiting.start_soon(self._tell_when_idle, link)
+            with trio.move_on_at(until):
+                while isinstance(self.gate.state, Draining):
+                    await self.gate.changed()
+            waiting.cancel_scope.cancel()
+        self.gate.drained()
+
+    async def _tell_when_idle(self, link: Drainable) -> None:
+        await link.wait_idle()
+        self.gate.drained()
+
+    async def _close(self, link: L) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._policy.close_timeout):
+            try:
+                await link.aclose()
+            except Exception as error:  # noqa: BLE001 - judged at once; a dead link may well fail to close.
+                _remote(error)
+
+
+def _remote(error: Exception) -> Exception:
+    """Return *error* if it can be the remote's failure; raise it if our code is wrong."""
+    if is_programming_error(error):
+        raise error
+    return error
+
+
+def _failure_of(group: BaseExceptionGroup[BaseException]) -> Exception:
+    """What went wrong in a link's nursery. A cancellation from outside goes on its way."""
+    failures, others = group.split(Exception)
+    if others is not None and (failures is None or not is_programming_error(failures)):
+        raise others from None
+    if others is not None or failures is None:
+        raise group
+    return unwrapped(failures)
