@@ -1,0 +1,120 @@
+"""The engine: actors, refs, mailboxes, names, timers, events, and running a tree of them."""
+
+from resprout.runtime.actor import Actor
+from resprout.runtime.backoff import Backoff
+from resprout.runtime.cell import Life
+from resprout.runtime.context import Context
+from resprout.runtime.errors import (
+    ActorCrashed,
+    ActorError,
+    ActorStopped,
+    CallTimeoutError,
+    CircuitOpen,
+    DeadlineExceeded,
+    Draining,
+    LinkedExit,
+    MailboxFull,
+    NameTakenError,
+    NotFoundError,
+    OutcomeUnknown,
+    PoolExhausted,
+    ReplyError,
+    ResproutError,
+    SelfCallError,
+    Sent,
+    ServiceError,
+    StartFailed,
+    StartTimeout,
+    TreeError,
+    Unavailable,
+    UnknownMessageError,
+)
+from resprout.runtime.events import Event, EventStream, Subscriber, SubscriberFailed
+from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
+from resprout.runtime.lifecycle import (
+    ActorExited,
+    ActorRestarting,
+    ActorStarted,
+    ActorStuck,
+    CastFailed,
+    MessageLost,
+)
+from resprout.runtime.logs import log_events, log_to_stderr
+from resprout.runtime.mailbox import Mailbox, MailboxStatistics, Overflow
+from resprout.runtime.main import run, serve
+from resprout.runtime.names import Name
+from resprout.runtime.recipe import BRUTAL_KILL, INFINITY, Recipe, ShutdownTime
+from resprout.runtime.ref import Address, Ref
+from resprout.runtime.signals import ChildExit, Down, Signal
+from resprout.runtime.snapshot import Described, Fact, Snapshot
+from resprout.runtime.system import DeadLetter, System, open_runtime
+from resprout.runtime.timers import Timer
+
+__all__ = [
+    "BRUTAL_KILL",
+    "INFINITY",
+    "Actor",
+    "ActorCrashed",
+    "ActorError",
+    "ActorExited",
+    "ActorRestarting",
+    "ActorStarted",
+    "ActorStopped",
+    "ActorStuck",
+    "Address",
+    "Backoff",
+    "CallTimeoutError",
+    "CastFailed",
+    "ChildExit",
+    "CircuitOpen",
+    "Context",
+    "Crashed",
+    "DeadLetter",
+    "DeadlineExceeded",
+    "Described",
+    "Down",
+    "Draining",
+    "Event",
+    "EventStream",
+    "ExitReason",
+    "Fact",
+    "Killed",
+    "Life",
+    "LinkedExit",
+    "Mailbox",
+    "MailboxFull",
+    "MailboxStatistics",
+    "MessageLost",
+    "Name",
+    "NameTakenError",
+    "Normal",
+    "NotFoundError",
+    "OutcomeUnknown",
+    "Overflow",
+    "PoolExhausted",
+    "Recipe",
+    "Ref",
+    "ReplyError",
+    "ResproutError",
+    "SelfCallError",
+    "Sent",
+    "ServiceError",
+    "Shutdown",
+    "ShutdownTime",
+    "Signal",
+    "Snapshot",
+    "StartFailed",
+    "StartTimeout",
+    "Subscriber",
+    "SubscriberFailed",
+    "System",
+    "Timer",
+    "TreeError",
+    "Unavailable",
+    "UnknownMessageError",
+    "log_events",
+    "log_to_stderr",
+    "open_runtime",
+    "run",
+    "serve",
+]

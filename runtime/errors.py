@@ -6,7 +6,7 @@ be used, raised by the clients of connections, with the facts a caller needs to 
 
 import enum
 
-from resprout.runtime.exits import ExitReason
+from resprout.runtime.exits import Crashed, ExitReason
 
 
 class ResproutError(Exception):
@@ -45,7 +45,9 @@ class CallTimeoutError(ActorError, TimeoutError):
     """No reply came in time. A message that still waited is withdrawn; one in work runs on, its reply dropped."""
 
     def __init__(self, actor: str, timeout: float, *, started: bool) -> None:
-        outcome = "it is still at work on the message" if started else "the message was withdrawn and never ran"
+        outcome = (
+            "it is still at work on the message" if started else "the message was withdrawn and never ran"
+        )
         super().__init__(actor, f"{actor} sent no reply within {timeout:g} s; {outcome}")
         self.timeout, self.started = timeout, started
 
@@ -63,6 +65,49 @@ class SelfCallError(ActorError):
 
     def __init__(self, actor: str) -> None:
         super().__init__(actor, f"{actor} called itself; call the method directly or use cast")
+
+
+class UnknownMessageError(ActorError):
+    """The actor has no such public async method, or does not take these arguments. It did not run."""
+
+    def __init__(self, actor: str, message: str, why: str) -> None:
+        super().__init__(actor, f"{actor} cannot handle {message}: {why}")
+
+
+class LinkedExit(ActorError):
+    """Crashes an actor because one it is linked to, or a child it spawned, ended uncleanly."""
+
+    def __init__(self, actor: str, reason: ExitReason) -> None:
+        super().__init__(actor, f"{actor}, which this actor is linked to, ended: {reason}")
+        self.reason = reason
+
+
+class StartFailed(ActorError):
+    """The actor at *actor* did not start; nothing of it is left behind."""
+
+    def __init__(self, actor: str, reason: ExitReason) -> None:
+        super().__init__(actor, f"{actor} did not start: {reason}")
+        self.reason = reason
+        if isinstance(reason, Crashed):
+            self.__cause__ = reason.error
+
+
+class StartTimeout(ActorError, TimeoutError):
+    """`on_start` did not return in time and was cancelled."""
+
+    def __init__(self, actor: str, timeout: float) -> None:
+        super().__init__(
+            actor, f"on_start of {actor} took more than {timeout:g} s; it must not wait for a remote"
+        )
+        self.timeout = timeout
+
+
+class NameTakenError(ActorError):
+    """Another actor holds this name."""
+
+    def __init__(self, actor: str, name: str, holder: str) -> None:
+        super().__init__(actor, f"{actor} cannot take the name {name!r}: {holder} holds it; choose another")
+        self.name, self.holder = name, holder
 
 
 class NotFoundError(ActorError, LookupError):

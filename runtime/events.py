@@ -5,13 +5,16 @@ Each package defines its own events as subclasses of `Event`, next to the code t
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import attrs
 
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """Something that happened to the actor at path *actor*."""
+    """Something that happened to the actor at path *actor*. *level* is the log level it is worth."""
+
+    level: ClassVar[str] = "info"
 
     actor: str
 
@@ -29,6 +32,11 @@ class EventStream:
     def __init__(self) -> None:
         self._subscribers: tuple[Subscriber, ...] = ()
         self.broken: list[tuple[Subscriber, Exception]] = []
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens: spares making events that nobody would see."""
+        return bool(self._subscribers)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call *subscriber* with every event from now on; returns a function that ends the subscription."""
@@ -52,6 +60,8 @@ class EventStream:
 @attrs.frozen(kw_only=True)
 class SubscriberFailed(Event):
     """A subscriber of the event stream raised and was removed."""
+
+    level = "error"
 
     subscriber: str
     error: Exception

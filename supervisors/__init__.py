@@ -1,0 +1,64 @@
+"""Supervision: child specs, strategies, restart intensity, supervisors."""
+
+from resprout.supervisors.cooldown import CoolDown
+from resprout.supervisors.dynamic import DynamicSupervisor
+from resprout.supervisors.errors import (
+    AlreadyPresent,
+    ChildError,
+    ChildNotFound,
+    ChildRunning,
+    ChildStartFailed,
+    TooManyChildren,
+)
+from resprout.supervisors.intensity import Intensity
+from resprout.supervisors.spec import (
+    GIVE_UP,
+    AutoShutdown,
+    ChildSpec,
+    SupervisorSpec,
+    child,
+    dynamic_supervisor,
+    supervisor,
+)
+from resprout.supervisors.strategy import (
+    ONE_FOR_ALL,
+    ONE_FOR_ONE,
+    PERMANENT,
+    REST_FOR_ONE,
+    TEMPORARY,
+    TRANSIENT,
+    RestartType,
+    Strategy,
+)
+from resprout.supervisors.supervisor import ChildCounts, ChildInfo, LimitReached, Supervisor
+
+__all__ = [
+    "GIVE_UP",
+    "ONE_FOR_ALL",
+    "ONE_FOR_ONE",
+    "PERMANENT",
+    "REST_FOR_ONE",
+    "TEMPORARY",
+    "TRANSIENT",
+    "AlreadyPresent",
+    "AutoShutdown",
+    "ChildCounts",
+    "ChildError",
+    "ChildInfo",
+    "ChildNotFound",
+    "ChildRunning",
+    "ChildSpec",
+    "ChildStartFailed",
+    "CoolDown",
+    "DynamicSupervisor",
+    "Intensity",
+    "LimitReached",
+    "RestartType",
+    "Strategy",
+    "Supervisor",
+    "SupervisorSpec",
+    "TooManyChildren",
+    "child",
+    "dynamic_supervisor",
+    "supervisor",
+]

@@ -1,0 +1,135 @@
+"""What an actor can do besides handling messages; one context per incarnation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple, Unpack
+
+import structlog
+
+from resprout.runtime.exits import Normal
+from resprout.runtime.recipe import Recipe
+from resprout.runtime.ref import Ref
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable
+
+    from resprout.runtime.actor import Actor
+    from resprout.runtime.cell import Cell
+    from resprout.runtime.events import Event
+    from resprout.runtime.exits import ExitReason
+    from resprout.runtime.names import Name
+    from resprout.runtime.ref import Address
+    from resprout.runtime.timers import Timer
+
+A = TypeVar("A", bound="Actor")
+B = TypeVar("B", bound="Actor")
+P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
+
+
+class Context(Generic[A]):
+    """The actor's own ref, children, background tasks, timers, events and log.
+
+    All of it ends with this incarnation: tasks and timers are cancelled, spawned children stopped.
+    """
+
+    __slots__ = ("_cell", "_log")
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._log: structlog.typing.FilteringBoundLogger | None = None
+
+    @property
+    def ref(self) -> Ref[A]:
+        """The actor's own address."""
+        return Ref(self._cell)
+
+    @property
+    def cell(self) -> Cell:
+        """The place in the tree itself; for supervisors and other parts of the runtime."""
+        return self._cell
+
+    @property
+    def path(self) -> str:
+        """Where the actor is in the tree, such as ``app/redis``."""
+        return self._cell.path
+
+    @property
+    def random(self) -> random.Random:
+        """The runtime's source of randomness, which tests can seed."""
+        return self._cell.system.random
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """A structlog logger that knows the actor's path."""
+        if self._log is None:
+            self._log = structlog.get_logger("resprout").bind(actor=self._cell.path)
+        return self._log
+
+    def start_soon(self, task: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts]) -> None:
+        """Run `task(*args)` beside the message loop until the actor ends.
+
+        Crashes the actor if it raises. A task that returns is forgotten.
+        """
+        self._cell.start_satellite(task, args)
+
+    async def spawn(self, id: str, start: Callable[[], B]) -> Ref[B]:
+        """Start a child actor under the id *id* that ends with this one; returns once its `on_start` has.
+
+        Nobody restarts it: its end arrives as `ChildExit`, which by default crashes this actor if unclean.
+
+        Raises:
+            StartFailed: `on_start` raised or took too long.
+            ValueError: A child of this id is running.
+        """
+        return Ref(await self._cell.spawn(Recipe(id=id, start=start)))
+
+    def monitor(self, ref: Address[B]) -> Callable[[], None]:
+        """Have one `Down` signal delivered when the present incarnation of *ref* ends; at once if it has.
+
+        Returns a function that ends the monitor.
+        """
+        return ref._find().monitors.watch(self._cell)
+
+    def link(self, ref: Address[B]) -> None:
+        """Share fate both ways: when one of the two ends uncleanly, the other crashes with `LinkedExit`."""
+        self._cell.monitors.link(ref._find())
+
+    def after(
+        self,
+        seconds: float,
+        method: Callable[Concatenate[B, P], Awaitable[object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Timer:
+        """Cast *method* to this actor in *seconds*."""
+        return self._cell.timers.after(seconds, method.__name__, args, kwargs)
+
+    def every(
+        self,
+        seconds: float,
+        method: Callable[Concatenate[B, P], Awaitable[object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Timer:
+        """Cast *method* to this actor every *seconds*, first after one period; never two in the mailbox."""
+        return self._cell.timers.every(seconds, method.__name__, args, kwargs)
+
+    def lookup(self, name: Name[B]) -> Ref[B]:
+        """The place in the tree that holds *name*, or raise `NotFoundError`."""
+        return Ref(self._cell.system.registry.find(name.key))
+
+    def emit(self, event: Event) -> None:
+        """Report *event* on the runtime's event stream."""
+        self._cell.system.events.emit(event)
+
+    def offer(self, face: object) -> None:
+        """Publish *face* to clients in this process (`Ref.offered`) until this incarnation ends."""
+        self._cell.offer = face
+
+    def stop(self, reason: ExitReason = Normal()) -> None:  # noqa: B008 - Normal is frozen.
+        """End with *reason* once the message in work is done; the supervisor decides what follows."""
+        self._cell.leave(reason)

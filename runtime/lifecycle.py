@@ -1,0 +1,66 @@
+"""Events in the life of an actor."""
+
+import attrs
+
+from resprout.runtime.events import Event
+from resprout.runtime.exits import ExitReason
+
+
+@attrs.frozen(kw_only=True)
+class ActorStarted(Event):
+    """`on_start` returned; *generation* counts the incarnations of this place in the tree, from 1."""
+
+    level = "debug"
+
+    generation: int
+
+
+@attrs.frozen(kw_only=True)
+class ActorExited(Event):
+    """An incarnation ended. *message* is the one it was working on, by name, if any."""
+
+    level = "info"
+
+    generation: int
+    reason: ExitReason
+    message: str | None
+
+
+@attrs.frozen(kw_only=True)
+class ActorRestarting(Event):
+    """A new incarnation follows after *delay* seconds; *restarts* counts them."""
+
+    level = "warning"
+
+    restarts: int
+    delay: float
+
+
+@attrs.frozen(kw_only=True)
+class ActorStuck(Event):
+    """The actor was cancelled *after* seconds ago and still runs; *stack* shows where, innermost last."""
+
+    level = "error"
+
+    after: float
+    stack: str
+
+
+@attrs.frozen(kw_only=True)
+class MessageLost(Event):
+    """A message will never be handled (a dead letter): its *method*, and *why*."""
+
+    level = "warning"
+
+    method: str
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class CastFailed(Event):
+    """A cast was answered with an error that nobody waits for."""
+
+    level = "warning"
+
+    method: str
+    error: Exception

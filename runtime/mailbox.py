@@ -1,0 +1,276 @@
+"""An actor's queue: bounded, first in first out, with a lane of its own for control.
+
+The queue is our own and not a trio memory channel: withdrawn calls must leave it, the oldest message may have
+to make room, and what is left at the end must be accounted for, none of which a channel can do. It offers
+trio's channel interfaces all the same, so that plain trio code can feed an actor or read a mailbox.
+
+`limit` is what senders compare the length with: the capacity, or 0 while the mailbox is closed or others
+already wait for room, so that the usual case costs one comparison and nobody overtakes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+
+from resprout.runtime.message import Call, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio.lowlevel import RaiseCancelT, Task
+
+    from resprout.runtime.signals import Signal
+
+DEFAULT_CAPACITY = 1_000
+
+
+class Overflow(enum.Enum):
+    """What happens to a message that finds the mailbox full."""
+
+    BLOCK = "block"  # `call` and `send` wait for room; `cast`, which never waits, raises MailboxFull.
+    REJECT = "reject"  # The sender gets MailboxFull at once.
+    DROP_OLDEST = "drop_oldest"  # The message that has waited longest becomes a dead letter.
+    DROP_NEWEST = "drop_newest"  # The new message becomes a dead letter.
+
+
+@attrs.frozen
+class MailboxStatistics:
+    """What a mailbox holds now and has seen in all."""
+
+    waiting: int
+    capacity: int
+    blocked_senders: int
+    dropped: int
+
+
+class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
+    """Waiting messages of one actor; it outlives the actor's incarnations."""
+
+    __slots__ = (
+        "blocked",
+        "_withdrawn",
+        "bury",
+        "capacity",
+        "closed",
+        "control",
+        "dropped",
+        "limit",
+        "overflow",
+        "owner",
+        "queue",
+        "sleeper",
+    )
+
+    def __init__(
+        self,
+        capacity: int = DEFAULT_CAPACITY,
+        overflow: Overflow = Overflow.BLOCK,
+        *,
+        owner: str = "",
+        bury: Callable[[Message, str], None] = lambda message, why: None,
+    ) -> None:
+        """*owner* is the path of the actor; *bury* receives each message that will never run, and why."""
+        self.owner = owner
+        self.capacity = self.limit = capacity
+        self.overflow, self.bury = overflow, bury
+        self.queue: deque[Message] = deque()
+        self.control: deque[Signal] = deque()
+        self.sleeper: Task | None = None  # The actor's task, while it waits for mail.
+        self.closed = False
+        self.dropped = 0
+        self.blocked: deque[tuple[Task | None, Message]] = deque()  # Who waits for room, and with what.
+        self._withdrawn = 0
+
+    def wake(self) -> None:
+        """Let the actor look at its mail."""
+        sleeper = self.sleeper
+        if sleeper is not None:
+            self.sleeper = None
+            reschedule(sleeper)
+
+    def signal(self, signal: Signal) -> None:
+        """Put *signal* into the control lane, ahead of all mail."""
+        self.control.append(signal)
+        self.wake()
+
+    def put(self, message: Message) -> None:
+        """Queue *message* whatever the limit says; for what the runtime itself must deliver."""
+        self.queue.append(message)
+        self.wake()
+
+    def offer(self, message: Message) -> bool:
+        """Queue *message* if the limit or the overflow rule allows it; False if its sender has to wait.
+
+        Raises:
+            trio.WouldBlock: The overflow rule is to reject.
+        """
+        if len(self.queue) >= self.limit:
+            self._compact()
+        if len(self.queue) < self.limit:
+            self.put(message)
+            return True
+        match self.overflow:
+            case Overflow.BLOCK:
+                return False
+            case Overflow.REJECT:
+                self.dropped += 1
+                raise trio.WouldBlock
+            case Overflow.DROP_NEWEST:
+                if type(message) is Call:
+                    raise trio.WouldBlock  # Its caller is here to be told.
+                self._drop(message, "mailbox full, newest dropped")
+            case Overflow.DROP_OLDEST:
+                self._drop(self.queue.popleft(), "mailbox full, oldest dropped")
+                self.put(message)
+        return True
+
+    async def put_in_turn(self, message: Message) -> None:
+        """Wait for room behind those who wait already, then queue *message*.
+
+        Raises:
+            trio.ClosedResourceError: The mailbox was closed meanwhile.
+        """
+        entry = self._block(current_task(), message)
+
+        def abort(_: RaiseCancelT) -> Abort:
+            self.blocked.remove(entry)
+            self._restore_limit()
+            return Abort.SUCCEEDED
+
+        await wait_task_rescheduled(abort)
+        if self.closed:
+            raise trio.ClosedResourceError
+
+    def queue_in_turn(self, call: Call) -> None:
+        """As `put_in_turn` for a call: its caller then waits for the answer, and not for room first."""
+        self._block(None, call)
+
+    def _block(self, task: Task | None, message: Message) -> tuple[Task | None, Message]:
+        entry = (task, message)
+        self.blocked.append(entry)
+        self.limit = 0
+        return entry
+
+    def admit(self) -> None:
+        """Room was made: let in those who wait for it, in their order."""
+        while self.blocked and len(self.queue) < self.capacity:
+            task, message = self.blocked.popleft()
+            self.queue.append(message)
+            if task is not None:
+                reschedule(task)
+        self._restore_limit()
+
+    def call_withdrawn(self, call: Call) -> None:
+        """A waiting call was cancelled or expired; its place is freed once such calls are half of the queue."""
+        if self.blocked and (None, call) in self.blocked:
+            self.blocked.remove((None, call))
+            self._restore_limit()
+            return
+        self._withdrawn += 1
+        if self._withdrawn * 2 > len(self.queue):
+            self._compact()
+
+    def close(self) -> list[Message]:
+        """Refuse mail from now on; returns what was waiting."""
+        self.closed, self.limit = True, 0
+        left = [message for message in self.queue if not _is_withdrawn(message)]
+        self.queue.clear()
+        self._withdrawn = 0
+        while self.blocked:
+            task, message = self.blocked.popleft()
+            if task is None:
+                left.append(message)
+            else:
+                reschedule(task)
+        return left
+
+    def reopen(self) -> None:
+        """Accept mail again: the actor was started anew after it had been stopped."""
+        self.closed, self.limit = False, self.capacity
+
+    def _compact(self) -> None:
+        if self._withdrawn:
+            kept = [message for message in self.queue if not _is_withdrawn(message)]
+            self.queue.clear()
+            self.queue.extend(kept)
+            self._withdrawn = 0
+            if self.blocked:
+                self.admit()
+
+    def _restore_limit(self) -> None:
+        if not self.blocked and not self.closed:
+            self.limit = self.capacity
+
+    def _drop(self, message: Message, why: str) -> None:
+        self.dropped += 1
+        self.bury(message, why)
+
+    def __len__(self) -> int:
+        return len(self.queue) - self._withdrawn
+
+    def statistics(self) -> MailboxStatistics:
+        """The mailbox in numbers."""
+        return MailboxStatistics(len(self), self.capacity, len(self.blocked), self.dropped)
+
+    # trio's channel interfaces.
+
+    async def send(self, value: Message) -> None:
+        """Queue *value*, waiting for room if the overflow rule is to block."""
+        await trio.lowlevel.checkpoint()
+        if self.closed:
+            raise trio.ClosedResourceError
+        if not self.offer(value):
+            await self.put_in_turn(value)
+
+    def send_nowait(self, value: Message) -> None:
+        """Queue *value* or raise `trio.WouldBlock`."""
+        if self.closed:
+            raise trio.ClosedResourceError
+        if not self.offer(value):
+            raise trio.WouldBlock
+
+    async def receive(self) -> Message:
+        """The next message; waits for one. For a single reader."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            try:
+                return self.receive_nowait()
+            except trio.WouldBlock:
+                self.sleeper = current_task()
+                await wait_task_rescheduled(self.abort_sleep)
+
+    def receive_nowait(self) -> Message:
+        """The next message, or raise `trio.WouldBlock`."""
+        while self.queue:
+            message = self.queue.popleft()
+            if self.blocked:
+                self.admit()
+            if not _is_withdrawn(message):
+                return message
+            self._withdrawn -= 1
+        raise trio.EndOfChannel if self.closed else trio.WouldBlock
+
+    def skipped_withdrawn(self) -> None:
+        """The actor took a withdrawn call from the queue and passed over it."""
+        self._withdrawn -= 1
+
+    def abort_sleep(self, _: RaiseCancelT) -> Abort:
+        """The actor was cancelled while it waited for mail."""
+        self.sleeper = None
+        return Abort.SUCCEEDED
+
+    async def aclose(self) -> None:
+        """Close the mailbox; what waits becomes dead letters."""
+        for message in self.close():
+            self.bury(message, "mailbox closed")
+        await trio.lowlevel.checkpoint()
+
+
+def _is_withdrawn(message: Message) -> bool:
+    return type(message) is Call and message.task is None

@@ -1,0 +1,103 @@
+"""What the engine needs to know to start an actor. `resprout.supervisors.child` adds when to restart it."""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import attrs
+
+from resprout.runtime.actor import Actor
+from resprout.runtime.errors import TreeError
+from resprout.runtime.mailbox import DEFAULT_CAPACITY, Overflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resprout.runtime.names import Name
+
+DEFAULT_SHUTDOWN = 5.0
+DEFAULT_START_TIMEOUT = 30.0
+
+
+class BrutalKill(enum.Enum):
+    """A shutdown value: cancel at once, without `on_stop`."""
+
+    BRUTAL_KILL = "brutal_kill"
+
+
+BRUTAL_KILL: Final = BrutalKill.BRUTAL_KILL
+INFINITY: Final = math.inf
+"""A shutdown value: wait for the actor's end for as long as it takes."""
+
+ShutdownTime: TypeAlias = float | BrutalKill
+"""Seconds from the stop order until the actor is cancelled."""
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """How to make one actor: data, until the tree runs.
+
+    Attributes:
+        id: Its name among its siblings; the last part of its path.
+        start: Makes a fresh actor for each incarnation; give arguments with `functools.partial`.
+        name: A `Name` under which application code finds it.
+        shutdown: Seconds it may take to stop, `BRUTAL_KILL` or `INFINITY`.
+        start_timeout: Seconds `on_start` may take.
+        mailbox: How many messages may wait.
+        overflow: What happens to one more.
+    """
+
+    id: str
+    start: Callable[[], Actor]
+    name: Name[Actor] | None = None
+    shutdown: ShutdownTime = DEFAULT_SHUTDOWN
+    start_timeout: float = DEFAULT_START_TIMEOUT
+    mailbox: int = DEFAULT_CAPACITY
+    overflow: Overflow = Overflow.BLOCK
+
+    def check(self, path: str, names: dict[str, str]) -> None:
+        """Raise `TreeError` if this cannot run at *path*; *names* collects who takes which name.
+
+        Raises:
+            TreeError: Names the child's path and the fix.
+        """
+        if not isinstance(self.id, str) or not self.id or "/" in self.id:
+            raise TreeError(
+                f"{path}: a child's id must be a word without '/', not {self.id!r}; choose another id"
+            )
+        if not callable(self.start):
+            raise TreeError(f"{path}: start must make an actor, and {self.start!r} is {_hint(self.start)}")
+        if not isinstance(self.shutdown, BrutalKill) and not _is_time(self.shutdown, least=0):
+            raise TreeError(
+                f"{path}: shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, not {self.shutdown!r}; correct it"
+            )
+        if not _is_time(self.start_timeout, least=0.001):
+            raise TreeError(
+                f"{path}: start_timeout must be seconds > 0, not {self.start_timeout!r}; correct it"
+            )
+        if not isinstance(self.mailbox, int) or self.mailbox < 1:
+            raise TreeError(f"{path}: mailbox must hold at least 1 message, not {self.mailbox!r}; correct it")
+        if not isinstance(self.overflow, Overflow):
+            raise TreeError(
+                f"{path}: unknown overflow {self.overflow!r}; use one of {', '.join(map(str, Overflow))}"
+            )
+        if self.name is not None:
+            self._check_name(path, self.name.key, names)
+
+    def _check_name(self, path: str, key: str, names: dict[str, str]) -> None:
+        holder = names.setdefault(key, path)
+        if holder != path:
+            raise TreeError(f"{path}: the name {key!r} is taken by {holder}; give one of them another name")
+
+
+def _is_time(value: object, *, least: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least
+
+
+def _hint(start: object) -> str:
+    if isinstance(start, Actor):
+        kind = type(start).__name__
+        return f"an actor already; each restart needs a fresh one: pass {kind} or partial({kind}, …)"
+    return "not callable; pass an Actor class or functools.partial(Class, …)"

@@ -1,0 +1,40 @@
+"""Notices in an actor's control lane; they overtake all mail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from resprout.runtime.actor import Actor
+    from resprout.runtime.exits import ExitReason
+    from resprout.runtime.ref import Ref
+
+
+@attrs.frozen(kw_only=True)
+class Signal:
+    """Base of what arrives in `Actor.on_signal`."""
+
+
+@attrs.frozen(kw_only=True)
+class Down(Signal):
+    """The monitored actor's incarnation ended; sent once per monitor, also if it will be restarted."""
+
+    ref: Ref[Actor]
+    reason: ExitReason
+
+
+@attrs.frozen(kw_only=True)
+class ChildExit(Signal):
+    """A child started with `Context.spawn` ended by itself. Unhandled, an unclean end crashes the parent."""
+
+    ref: Ref[Actor]
+    reason: ExitReason
+
+
+@attrs.frozen(kw_only=True)
+class StopOrder(Signal):
+    """End with *reason* when the message in work is done. Handled by the runtime, never seen by `on_signal`."""
+
+    reason: ExitReason

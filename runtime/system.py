@@ -1,0 +1,186 @@
+"""A running tree: its nursery, clock, registry, events, and the way in and out.
+
+Every task of the tree runs in one nursery in a shielded scope, so that an outer cancellation cannot end all
+actors at once and in no order: leaving `open_runtime`, for whatever reason, stops the tree in reverse order,
+within its shutdown times, and only then lets the cancellation or error go on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from resprout.runtime.cell import Cell, Leave, Life, Verdict
+from resprout.runtime.deadlines import Timekeeper
+from resprout.runtime.errors import ActorStopped, MailboxFull, NotFoundError
+from resprout.runtime.events import EventStream
+from resprout.runtime.exits import ExitReason, Normal, Shutdown
+from resprout.runtime.lifecycle import MessageLost
+from resprout.runtime.message import Call, Message
+from resprout.runtime.names import Registry, _current
+from resprout.runtime.nurseries import bare_nursery
+from resprout.runtime.ref import Ref
+from resprout.runtime.snapshot import Snapshot, snapshot_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from resprout.runtime.actor import Actor
+    from resprout.runtime.recipe import Recipe
+
+KEPT_DEAD_LETTERS = 100
+
+
+@attrs.frozen
+class DeadLetter:
+    """A message that was not handled: where it went, what it was, why, and when on the trio clock."""
+
+    actor: str
+    message: str
+    why: str
+    at: float
+
+
+class System:
+    """One running tree, as `open_runtime` yields it."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.random = random.Random(seed)
+        self.clock = Timekeeper(_path_of)
+        self.registry = Registry()
+        self.events = EventStream()
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
+        self.dead_letter_count = 0
+        self.nursery: trio.Nursery
+        self.root: Cell | None = None
+        self._fatal: BaseException | None = None
+        self._over = trio.Event()
+
+    def ref(self, path: str) -> Ref[Actor]:
+        """The actor at *path*, such as ``app/redis``. Raises `NotFoundError`."""
+        root = self._planted()
+        first, *rest = path.split("/")
+        cell = root if first == root.recipe.id else None
+        for part in rest:
+            cell = cell.children.get(part) if cell is not None else None
+        if cell is None:
+            raise NotFoundError(path, f"there is no {path!r} in the tree below {root.path!r}")
+        return Ref(cell)
+
+    def snapshot(self) -> Snapshot:
+        """The whole tree as data, as it stands now."""
+        return snapshot_of(self._planted())
+
+    async def stop(self) -> None:
+        """Stop the tree in reverse start order, within its shutdown times, and wait until all of it is dead."""
+        if self.root is not None:
+            await self.root.terminate(Shutdown("the runtime stops"))
+            self.root.close()
+        self._over.set()
+
+    def abort(self) -> None:
+        """Cancel everything at once: no `on_stop`, no order."""
+        if self.root is not None:
+            self.root.kill("aborted")
+
+    async def wait(self) -> ExitReason:
+        """Wait until the tree has ended, by itself or by `stop`; returns the root's exit reason."""
+        await self._over.wait()
+        return self._planted().exit_reason
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the root ended by itself and not well: crashed, or out of restarts."""
+        reason = self._planted().exit_reason
+        return self._over.is_set() and not isinstance(reason, Normal) and not _asked(reason)
+
+    @asynccontextmanager
+    async def running(self, tree: Recipe) -> AsyncIterator[System]:
+        """Run *tree*; see `open_runtime`."""
+        tree.check(tree.id, {})
+        async with bare_nursery() as outer:
+            self.nursery = await outer.start(_host)
+            self.nursery.start_soon(self.clock.run, name="resprout clock")
+            token = _current.set(self.registry)
+            try:
+                self.root = Cell(self, None, tree, self)
+                await self.root.start()
+                yield self
+            finally:
+                _current.reset(token)
+                with trio.CancelScope(shield=True):
+                    await self.stop()
+                self.nursery.cancel_scope.cancel(reason="the runtime is over")
+        if self._fatal is not None:
+            raise self._fatal
+
+    # For the engine.
+
+    def child_ended(self, cell: Cell, reason: ExitReason) -> Verdict:
+        """The root ended by itself. Nobody is above it: the runtime is over."""
+        self._over.set()
+        return Leave(final=True)
+
+    def fatal(self, error: BaseException) -> None:
+        """KeyboardInterrupt or SystemExit came up inside an actor: stop in order, then let it out."""
+        if self._fatal is None:
+            self._fatal = error
+        self.nursery.start_soon(self.stop)
+
+    def _planted(self) -> Cell:
+        if self.root is None:
+            raise NotFoundError("", "the tree has not started yet")
+        return self.root
+
+    def bury(self, cell: Cell, message: Message, why: str) -> None:
+        """*message* will never be handled: count it, keep it for a while, tell its caller."""
+        self.dead_letter_count += 1
+        self.dead_letters.append(DeadLetter(cell.path, message.method, why, trio.current_time()))
+        if self.events.heard:
+            self.events.emit(MessageLost(actor=cell.path, method=message.method, why=why))
+        if isinstance(message, Call):
+            full = cell.life is not Life.STOPPED
+            message.fail(
+                MailboxFull(cell.path, cell.mailbox.capacity)
+                if full
+                else ActorStopped(cell.path, cell.exit_reason)
+            )
+
+
+def _path_of(call: Call) -> str:
+    return call.mailbox.owner
+
+
+def _asked(reason: ExitReason) -> bool:
+    return isinstance(reason, Shutdown) and reason.detail in ("the runtime stops", "auto_shutdown")
+
+
+@asynccontextmanager
+async def open_runtime(tree: Recipe, *, seed: int | None = None) -> AsyncIterator[System]:
+    """Run *tree* for as long as the block lasts; on entry every child has started.
+
+    However the block is left, the tree is stopped in reverse start order within its shutdown times before
+    anything else happens. If the tree gives up meanwhile, `System.wait` returns and calls raise `ActorStopped`.
+
+    Args:
+        tree: A supervisor or a single child.
+        seed: Seeds the runtime's randomness (jitter), for tests.
+
+    Raises:
+        TreeError: The tree is described wrongly; nothing was started.
+        StartFailed: A child did not start; what had started was stopped again.
+    """
+    async with System(seed).running(tree) as system:
+        yield system
+
+
+async def _host(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await trio.sleep_forever()

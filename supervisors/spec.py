@@ -1,0 +1,250 @@
+"""Child specs: a tree is data until it runs."""
+
+from __future__ import annotations
+
+import enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+
+from resprout.runtime import INFINITY, Backoff, Overflow, Recipe, TreeError
+from resprout.runtime.mailbox import DEFAULT_CAPACITY
+from resprout.runtime.recipe import DEFAULT_SHUTDOWN, DEFAULT_START_TIMEOUT
+from resprout.supervisors.cooldown import CoolDown
+from resprout.supervisors.intensity import Intensity
+from resprout.supervisors.strategy import ONE_FOR_ONE, PERMANENT, RestartType, Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resprout.runtime import Actor, Name, ShutdownTime
+
+
+class AutoShutdown(enum.Enum):
+    """Whether a supervisor ends when its significant children have ended by themselves."""
+
+    NEVER = "never"
+    ANY_SIGNIFICANT = "any_significant"
+    ALL_SIGNIFICANT = "all_significant"
+
+
+class GiveUp(enum.Enum):
+    """What a supervisor does at its restart limit: end, and leave it to its own supervisor, as in OTP."""
+
+    GIVE_UP = "give_up"
+
+
+GIVE_UP: Final = GiveUp.GIVE_UP
+OnLimit: TypeAlias = GiveUp | CoolDown
+
+
+@attrs.frozen(kw_only=True)
+class ChildSpec(Recipe):
+    """Frozen recipe of a child; make it with `child` or `supervisor`.
+
+    Attributes:
+        restart: After which ends it is started again.
+        significant: Whether its end counts for the supervisor's auto_shutdown.
+        backoff: How long to wait before restarts in a row; None restarts at once, as OTP does.
+    """
+
+    restart: RestartType = PERMANENT
+    significant: bool = False
+    backoff: Backoff | None = None
+
+    def check(self, path: str, names: dict[str, str]) -> None:
+        """See `Recipe.check`."""
+        super().check(path, names)
+        if not isinstance(self.restart, RestartType):
+            raise TreeError(
+                f"{path}: unknown restart {self.restart!r}; use PERMANENT, TRANSIENT or TEMPORARY"
+            )
+        if self.backoff is not None and not isinstance(self.backoff, Backoff):
+            raise TreeError(f"{path}: backoff must be a Backoff or None, not {self.backoff!r}")
+        if self.significant and self.restart is PERMANENT:
+            raise TreeError(
+                f"{path}: a significant child cannot be PERMANENT; make it TRANSIENT or TEMPORARY"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class SupervisorSpec(ChildSpec):
+    """A supervisor and its children, as data."""
+
+    children: tuple[ChildSpec, ...] = ()
+    strategy: Strategy = ONE_FOR_ONE
+    intensity: Intensity = Intensity()
+    on_limit: OnLimit = GIVE_UP
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER
+    max_children: int | None = None
+
+    def check(self, path: str, names: dict[str, str]) -> None:
+        """See `Recipe.check`; checks everything below as well."""
+        super().check(path, names)
+        self._check_own(path)
+        seen: set[str] = set()
+        for spec in self.children:
+            if not isinstance(spec, ChildSpec):
+                raise TreeError(f"{path}: {spec!r} is no child spec; wrap it in child(…) or supervisor(…)")
+            if spec.id in seen:
+                raise TreeError(f"{path}/{spec.id}: two children have the id {spec.id!r}; rename one of them")
+            seen.add(spec.id)
+            spec.check(f"{path}/{spec.id}", names)
+            if spec.significant and self.auto_shutdown is AutoShutdown.NEVER:
+                raise TreeError(
+                    f"{path}/{spec.id}: significant means nothing while {path} has auto_shutdown NEVER; set it"
+                )
+
+    def _check_own(self, path: str) -> None:
+        limit = self.intensity
+        if not isinstance(self.strategy, Strategy):
+            raise TreeError(
+                f"{path}: unknown strategy {self.strategy!r}; use ONE_FOR_ONE, ONE_FOR_ALL or REST_FOR_ONE"
+            )
+        if not isinstance(limit.max_restarts, int) or limit.max_restarts < 0:
+            raise TreeError(f"{path}: intensity must be a whole number >= 0, not {limit.max_restarts!r}")
+        if not isinstance(limit.period, int | float) or not limit.period > 0:
+            raise TreeError(f"{path}: period must be seconds > 0, not {limit.period!r}")
+        if not isinstance(self.on_limit, GiveUp | CoolDown):
+            raise TreeError(f"{path}: unknown on_limit {self.on_limit!r}; use GIVE_UP or CoolDown()")
+        if not isinstance(self.auto_shutdown, AutoShutdown):
+            raise TreeError(f"{path}: unknown auto_shutdown {self.auto_shutdown!r}; use an AutoShutdown")
+        if self.max_children is not None and not self.max_children >= 0:
+            raise TreeError(f"{path}: max_children must be >= 0 or None, not {self.max_children!r}")
+
+
+def child(
+    id: str,
+    start: Callable[[], Actor],
+    *,
+    name: Name[Any] | None = None,
+    restart: RestartType = PERMANENT,
+    shutdown: ShutdownTime = DEFAULT_SHUTDOWN,
+    significant: bool = False,
+    backoff: Backoff | None = None,
+    start_timeout: float = DEFAULT_START_TIMEOUT,
+    mailbox: int = DEFAULT_CAPACITY,
+    overflow: Overflow = Overflow.BLOCK,
+) -> ChildSpec:
+    """Recipe of a child; nothing starts before the tree runs, and mistakes are found by then.
+
+    Args:
+        id: Its name among its siblings, and the last part of its path.
+        start: The actor's class, or `functools.partial(Class, …)`: makes a fresh actor for each incarnation.
+        name: A `Name` under which the whole application finds it.
+        restart: `PERMANENT` (always), `TRANSIENT` (after unclean ends) or `TEMPORARY` (never).
+        shutdown: Seconds it may take to stop, `BRUTAL_KILL` or `INFINITY`.
+        significant: Whether its own clean end counts for its supervisor's auto_shutdown.
+        backoff: Delays between restarts in a row, reset after it has run longer than `backoff.cap`.
+        start_timeout: Seconds `on_start` may take.
+        mailbox: How many messages may wait.
+        overflow: What happens to one more.
+    """
+    return ChildSpec(
+        id=id,
+        start=start,
+        name=name,
+        restart=restart,
+        shutdown=shutdown,
+        significant=significant,
+        backoff=backoff,
+        start_timeout=start_timeout,
+        mailbox=mailbox,
+        overflow=overflow,
+    )
+
+
+def supervisor(
+    id: str,
+    *children: ChildSpec,
+    name: Name[Any] | None = None,
+    strategy: Strategy = ONE_FOR_ONE,
+    intensity: int = 3,
+    period: float = 5.0,
+    on_limit: OnLimit = GIVE_UP,
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+    restart: RestartType = PERMANENT,
+    shutdown: ShutdownTime = INFINITY,
+    significant: bool = False,
+    backoff: Backoff | None = None,
+) -> SupervisorSpec:
+    """A supervisor of *children*, which start in this order and stop in reverse.
+
+    Args:
+        id: Its name among its siblings, and the first part of its children's paths if it is the root.
+        children: What `child` and `supervisor` return.
+        name: A `Name` for it, to start and stop children while it runs.
+        strategy: Who restarts with a child: nobody else, all, or those started after it.
+        intensity: Restarts tolerated within *period* seconds, all children together.
+        period: See there.
+        on_limit: `GIVE_UP` ends this supervisor, and its own supervisor decides; `CoolDown()` waits and goes on.
+        auto_shutdown: Whether it ends after its significant children have.
+        restart: As for `child`.
+        shutdown: As for `child`; by default it waits for its children for as long as their own times allow.
+        significant: As for `child`.
+        backoff: As for `child`.
+    """
+    from resprout.supervisors.supervisor import Supervisor
+
+    return _finish(
+        Supervisor,
+        id=id,
+        children=children,
+        name=name,
+        strategy=strategy,
+        intensity=Intensity(intensity, period),
+        on_limit=on_limit,
+        auto_shutdown=auto_shutdown,
+        restart=restart,
+        shutdown=shutdown,
+        significant=significant,
+        backoff=backoff,
+    )
+
+
+def dynamic_supervisor(
+    id: str,
+    *,
+    name: Name[Any] | None = None,
+    max_children: int | None = None,
+    intensity: int = 3,
+    period: float = 5.0,
+    on_limit: OnLimit = GIVE_UP,
+    restart: RestartType = PERMANENT,
+    shutdown: ShutdownTime = INFINITY,
+) -> SupervisorSpec:
+    """A supervisor without children at first: they are started while it runs, and stopped all at once.
+
+    Args:
+        id: Its name among its siblings.
+        name: A `Name` for it: `await SESSIONS.call(DynamicSupervisor.start_child, child(…))`.
+        max_children: How many may live at a time; None for no limit.
+        intensity: Restarts tolerated within *period* seconds, all children together.
+        period: See there.
+        on_limit: As for `supervisor`.
+        restart: As for `child`.
+        shutdown: As for `child`.
+    """
+    from resprout.supervisors.dynamic import DynamicSupervisor
+
+    return _finish(
+        DynamicSupervisor,
+        id=id,
+        name=name,
+        max_children=max_children,
+        intensity=Intensity(intensity, period),
+        on_limit=on_limit,
+        restart=restart,
+        shutdown=shutdown,
+    )
+
+
+def _finish(make: Callable[[SupervisorSpec], Actor], **fields: Any) -> SupervisorSpec:
+    """A spec whose start makes a supervisor of that very spec."""
+    draft = SupervisorSpec(start=_unset, **fields)
+    return attrs.evolve(draft, start=partial(make, draft))
+
+
+def _unset() -> Actor:
+    raise LookupError("a draft cannot start")
