@@ -135,7 +135,7 @@ class RedisLink:
             self._retire_by = trio.current_time() + self.limits.drain_time
             self._wake_at(self._retire_by)
         else:
-            self._fail(why)
+            self.abort(why)
 
     # What the keeper of the connection uses.
 
@@ -148,7 +148,7 @@ class RedisLink:
                     nursery.start_soon(self._guard, self._watch)
                     await self._guard(self._read)
         finally:
-            self._fail(ServerClosed("the link was stopped"))
+            self.abort(ServerClosed("the link was stopped"))
             with trio.CancelScope(shield=True):  # Waits for nobody.
                 await self._wire.aclose()
             self._closed.set()
@@ -165,7 +165,7 @@ class RedisLink:
         echo = await self.call(pack(("PING", word)), self.limits.reply_timeout)
         if echo != word:
             error = ProtocolViolation("the server did not echo the word of the probe")
-            self._fail(error)
+            self.abort(error)
             raise error
 
     async def wait_idle(self) -> None:
@@ -181,7 +181,7 @@ class RedisLink:
         try:
             await self._closed.wait()
         finally:
-            self._fail(why)
+            self.abort(why)
 
     # Writing.
 
@@ -196,7 +196,7 @@ class RedisLink:
         try:
             taken = self._wire.send_now(data)
         except OSError as error:
-            self._fail(error)
+            self.abort(error)
             raise NoReply(error, Sent.NO, slot.deadline) from error
         if taken == len(data):
             self._line.pending.append(slot)
@@ -258,7 +258,7 @@ class RedisLink:
         if not pending and self._idle is not None:
             self._idle.set()
         if not pending and self._lost is not None:
-            self._fail(self._lost)
+            self.abort(self._lost)
 
     def _push(self, message: list[object]) -> None:
         self.pushes += 1
@@ -271,7 +271,7 @@ class RedisLink:
         try:
             await part()
         except Exception as error:  # noqa: BLE001 - whatever breaks the link is the reason why it is lost.
-            self._fail(error)
+            self.abort(error)
 
     async def _watch(self) -> None:
         """Sleep until the soonest deadline of all calls: one alarm, not one per call."""
@@ -287,16 +287,16 @@ class RedisLink:
     def _expire(self, now: float) -> None:
         """Free the callers whose time is over; close the link if its oldest reply is overdue."""
         if now >= self._retire_by:
-            self._fail(ReplyOverdue("replies did not come while the link was being closed"))
+            self.abort(ReplyOverdue("replies did not come while the link was being closed"))
         elif now >= self._line.overdue_at(self._since):
-            self._fail(ReplyOverdue(f"no reply and no byte for {now - self._since:.3g} s"))
+            self.abort(ReplyOverdue(f"no reply and no byte for {now - self._since:.3g} s"))
         else:
             self._line.expire(now)
             self._soonest = math.inf
             soonest = min(self._line.next_deadline(), self._line.overdue_at(self._since), self._retire_by)
             self._wake_at(max(soonest, now + 0.01))  # Not once for each of thousands of late calls.
 
-    def _fail(self, why: Exception) -> None:
+    def abort(self, why: Exception) -> None:
         """End the link: wake every caller with what is known of its command, and write nothing more."""
         if not self._scope.cancel_called:
             self._scope.cancel()
