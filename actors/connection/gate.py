@@ -44,7 +44,8 @@ class Link(Protocol):
         """Make a real round trip on the real path, with a random nonce where possible; raise if it fails."""
 
     async def wait_lost(self) -> Exception:
-        """Return why, once the link is dead."""
+        """Return why, once the link is dead. May be awaited again after a cancel."""
+        ...
 
     async def aclose(self) -> None:
         """Close; idempotent, bounded, safe under cancellation."""

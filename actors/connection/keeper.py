@@ -129,7 +129,8 @@ class Keeper(Generic[L]):
             try:
                 await link.probe()
             except BaseException:
-                await self._close(link)
+                with trio.move_on_after(self._policy.close_timeout, shield=True):
+                    await self._close(link)
                 raise
             return link
         if scope.cancelled_caught and isinstance(self.gate.state, Connecting):
@@ -147,7 +148,8 @@ class Keeper(Generic[L]):
                 self.gate.lost(link, ConnectionError("a task of the link failed"))
             elif self.gate.live is link:
                 self.gate.stopped("the keeper was stopped")
-            await self._close(link)
+            with trio.move_on_after(self._policy.close_timeout, shield=True):
+                await self._close(link)
 
     async def _watch(self, link: L) -> None:
         async with trio.open_nursery() as watchers:
@@ -204,11 +206,10 @@ class Keeper(Generic[L]):
         self.gate.drained()
 
     async def _close(self, link: L) -> None:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._policy.close_timeout):
-            try:
-                await link.aclose()
-            except Exception as error:  # noqa: BLE001 - judged at once; a dead link may well fail to close.
-                _remote(error)
+        try:
+            await link.aclose()
+        except Exception as error:  # noqa: BLE001 - judged at once; a dead link may well fail to close.
+            _remote(error)
 
 
 def _remote(error: Exception) -> Exception:

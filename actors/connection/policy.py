@@ -36,7 +36,7 @@ class KeeperPolicy:
     """
 
     attempt_timeout: float = 10.0
-    backoff: Backoff = Backoff()  # noqa: RUF009 - frozen, so sharing one is safe.
+    backoff: Backoff = Backoff()
     stable_after: float = 5.0
     probe_every: float = 30.0
     probe_jitter: float = 0.1

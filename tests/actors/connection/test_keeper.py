@@ -102,7 +102,7 @@ async def running(keeper: Keeper[FakeLink]) -> AsyncIterator[Keeper[FakeLink]]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - virtual time, and the condition is not an event.
+    while not condition():
         await trio.sleep(0.001)
 
 
