@@ -2,7 +2,6 @@
 
 from resprout.runtime.actor import Actor
 from resprout.runtime.backoff import Backoff
-from resprout.runtime.cell import Life
 from resprout.runtime.context import Context
 from resprout.runtime.errors import (
     ActorCrashed,
@@ -31,6 +30,7 @@ from resprout.runtime.errors import (
 )
 from resprout.runtime.events import Event, EventStream, Subscriber, SubscriberFailed
 from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
+from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import (
     ActorExited,
     ActorRestarting,

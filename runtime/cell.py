@@ -1,16 +1,12 @@
-"""One place in the tree, and the life of the actors that fill it one after the other.
+"""One place in the tree, filled by one actor after the other.
 
 A cell outlives the incarnations in it: refs point to the cell, mail waits in it, its children's cells hang on
-it. One task runs the incarnations in turn. When one ends by itself the cell asks its owner, synchronously, what
-follows; when it ends because it was told to, whoever gave the order decides.
-
-Why an incarnation ended is read from `_fate`, which is set by whoever cancels its scope, and never from the
-exception that came out: a task may swallow Cancelled or raise something else while it is being cancelled.
+it. One task runs the incarnations in turn. When one ends by itself the cell asks its owner, synchronously,
+what follows; when it ends because it was told to, whoever gave the order decides.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
@@ -18,20 +14,12 @@ import outcome
 import trio
 from trio.lowlevel import checkpoint, current_task, reschedule, wait_task_rescheduled
 
-from resprout.runtime.actor import Actor, protocol_of
-from resprout.runtime.context import Context
-from resprout.runtime.errors import (
-    ActorCrashed,
-    ActorStopped,
-    ReplyError,
-    StartFailed,
-    StartTimeout,
-    UnknownMessageError,
-)
-from resprout.runtime.exits import Crashed, ExitReason, Killed, Shutdown
-from resprout.runtime.lifecycle import ActorExited, ActorRestarting, ActorStarted, ActorStuck, CastFailed
+from resprout.runtime.errors import StartFailed
+from resprout.runtime.exits import ExitReason, Killed, Shutdown
+from resprout.runtime.incarnation import Incarnation
+from resprout.runtime.life import Life
+from resprout.runtime.lifecycle import ActorRestarting, ActorStuck
 from resprout.runtime.mailbox import Mailbox
-from resprout.runtime.message import Call
 from resprout.runtime.monitors import Monitors
 from resprout.runtime.recipe import BrutalKill, Recipe
 from resprout.runtime.ref import Ref
@@ -48,18 +36,7 @@ if TYPE_CHECKING:
     from resprout.runtime.message import Message
     from resprout.runtime.system import System
 
-BATCH = 32  # Messages between two checkpoints: most of the gain of 64, half of its unfairness.
 STUCK_AFTER = 2.0  # Seconds from the cancellation until an actor that still runs is reported.
-
-
-class Life(enum.Enum):
-    """What the place in the tree is doing."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    RESTARTING = "restarting"  # Between two incarnations: mail is accepted and waits.
-    STOPPED = "stopped"  # Mail is refused, until somebody starts it again.
 
 
 @attrs.frozen
@@ -92,18 +69,15 @@ class Cell:
 
     __slots__ = (
         "__weakref__",
-        "_actor",
         "_ended",
-        "_fate",
         "_order",
-        "_scope",
+        "_pausing",
         "_starter",
         "alive",
         "children",
-        "current",
         "exit_reason",
         "generation",
-        "interruptible",
+        "incarnation",
         "life",
         "mailbox",
         "monitors",
@@ -134,14 +108,11 @@ class Cell:
         self.generation = self.restarts = 0
         self.since = trio.current_time()
         self.alive = False  # Whether the task exists.
-        self.interruptible = False  # Whether a stop order cancels at once, as during `on_start`.
         self.parallel = False  # Whether children are stopped all at once and not in reverse order.
         self.task: Task | None = None
-        self.current: Message | None = None
         self.offer: object = None
-        self._actor: Actor | None = None
-        self._scope: trio.CancelScope | None = None
-        self._fate: ExitReason | None = None
+        self.incarnation: Incarnation | None = None
+        self._pausing: trio.CancelScope | None = None
         self._order: ExitReason | None = None
         self._starter: Task | None = None
         self._ended: trio.Event | None = None
@@ -155,11 +126,6 @@ class Cell:
     def running(self) -> bool:
         """Whether an incarnation is there to be watched."""
         return self.life in (Life.STARTING, Life.RUNNING, Life.STOPPING)
-
-    @property
-    def actor(self) -> Actor | None:
-        """The present incarnation, for looking at only."""
-        return self._actor
 
     # Starting.
 
@@ -211,17 +177,15 @@ class Cell:
         self.mailbox.signal(StopOrder(reason=reason))
 
     def kill(self, detail: str = "") -> None:
-        """Cancel at once, with everything below. Returns before it is dead; a task that shields itself stays."""
+        """Cancel at once, with everything below. Returns at once; a task that shields itself lives on."""
         for child in tuple(self.children.values()):
             child.kill(detail)
         self.strike(Killed(detail))
 
     def strike(self, fate: ExitReason) -> None:
-        """Cancel the incarnation; *fate* says why. The first fate counts, but nothing undoes a kill."""
-        if self.alive and (self._fate is None or isinstance(fate, Killed)):
-            self._fate = fate
-            if self._scope is not None:
-                self._scope.cancel(reason=str(fate))
+        """Cancel the incarnation, if there is one; *fate* says why."""
+        if self.incarnation is not None:
+            self.incarnation.strike(fate)
 
     async def terminate(self, reason: ExitReason = Shutdown()) -> None:  # noqa: B008 - frozen
         """Ask it to stop, cancel it when its shutdown time is over, and wait until it is dead.
@@ -231,6 +195,7 @@ class Cell:
         if not self.alive:
             return
         self._order = reason
+        self.cut_pause()
         if isinstance(self.recipe.shutdown, BrutalKill) or isinstance(reason, Killed):
             self.kill(str(reason))
         else:
@@ -242,8 +207,8 @@ class Cell:
         await self._dead()
 
     def _ask(self, reason: ExitReason) -> None:
-        if self.interruptible:
-            self.strike(reason)
+        if self.incarnation is not None and self.incarnation.interruptible:
+            self.incarnation.strike(reason)
         else:
             self.mailbox.signal(StopOrder(reason=reason))
 
@@ -263,7 +228,7 @@ class Cell:
             await self.ended()
 
     def close(self) -> None:
-        """Nothing will run here again unless it is launched anew: refuse mail, free the name, for all below too."""
+        """Nothing runs here until it is launched anew: refuse mail and free the name, all below too."""
         for child in self.children.values():
             child.close()
         if self.life is Life.STOPPED:
@@ -285,7 +250,11 @@ class Cell:
             while self._order is None:
                 if delay and not await self._pause(delay):
                     break
-                reason = await self._incarnation()
+                self.generation += 1
+                self.since = trio.current_time()
+                self.incarnation = Incarnation(self)
+                reason = await self.incarnation.live()
+                self.incarnation = None
                 verdict = self._judge(reason)
                 if isinstance(verdict, Leave):
                     if verdict.final:
@@ -301,15 +270,19 @@ class Cell:
             self._finish()
 
     def _judge(self, reason: ExitReason) -> Verdict:
-        """What follows: the starter and whoever ordered the end decide for themselves, else the owner does."""
-        starter = self._starter
-        if starter is not None:
-            self._starter = None
-            reschedule(starter, outcome.Error(StartFailed(self.path, reason)))
+        """What follows: the starter and whoever ordered the end decide for themselves, else the owner."""
+        if self._starter is not None:
+            self.answer_starter(StartFailed(self.path, reason))
             return Leave(final=False)
         if self._order is not None or (self.parent is not None and not self.parent.decides):
             return Leave(final=False)
         return self.owner.child_ended(self, reason)
+
+    def answer_starter(self, error: StartFailed | None = None) -> None:
+        """Wake whoever waits in `start`."""
+        starter, self._starter = self._starter, None
+        if starter is not None:
+            reschedule(starter, outcome.Error(error) if error else outcome.Value(None))
 
     @property
     def decides(self) -> bool:
@@ -319,10 +292,8 @@ class Cell:
     def _finish(self) -> None:
         self.alive, self.task = False, None
         self.mailbox.control.clear()  # An order that came too late must not stop the next incarnation.
-        starter = self._starter
-        if starter is not None:  # Ordered to stop before it ran at all.
-            self._starter = None
-            reschedule(starter, outcome.Error(StartFailed(self.path, self._order or Killed())))
+        # Ordered to stop before it ran at all.
+        self.answer_starter(StartFailed(self.path, self._order or Killed()))
         ended = self._ended
         if ended is not None:
             self._ended = None
@@ -330,176 +301,27 @@ class Cell:
 
     async def _pause(self, delay: float) -> bool:
         """Wait before the next incarnation; False if it was told to stop meanwhile."""
-        self._fate, self.interruptible = None, True
-        with trio.move_on_after(delay) as self._scope:
+        with trio.move_on_after(delay) as self._pausing:
             await trio.sleep_forever()
-        self.interruptible = False
-        return self._fate is None
+        self._pausing = None
+        return self._order is None
 
     def cut_pause(self) -> None:
-        """Start the next incarnation now, if it waits for its delay."""
-        if self.life is Life.RESTARTING and self._scope is not None:
-            self._scope.deadline = trio.current_time()
+        """Start the next incarnation now, or end if it was told to, instead of waiting for the delay."""
+        if self._pausing is not None:
+            self._pausing.cancel(reason="the delay was cut short")
 
-    async def _incarnation(self) -> ExitReason:
-        """One actor, from its making to its end. Raises nothing but a cancellation of the whole runtime."""
-        self.generation += 1
-        self.since = trio.current_time()
-        self.life, self._fate, self.current = Life.STARTING, None, None
-        started = False
-        reason: ExitReason | None = None
-        try:
-            with trio.CancelScope() as self._scope:
-                actor = await self._begin()
-                started = True
-                reason = await self._serve(actor)
-        except Exception as error:  # noqa: BLE001 - whatever an actor raises is its crash, and stays here.
-            reason = self._fate or Crashed(error)
-        except (KeyboardInterrupt, SystemExit, BaseExceptionGroup) as error:
-            self.system.fatal(error)
-            reason = Crashed(error)
-        reason = self._fate or reason or Killed("cancelled from outside")
-        self.life = Life.STOPPING
-        message = self._give_up_message(reason)
-        if started:
-            reason = await self._stop_hook(reason)
-        await self._wind_up()
-        self._announce(reason, message)
-        return reason
-
-    async def _begin(self) -> Actor:
-        """Make the actor and run its `on_start`, within its time."""
-        self.interruptible = True
-        actor = self.recipe.start()
-        if not isinstance(actor, Actor):
-            raise TypeError(f"the start of {self.path} returned {actor!r}, which is not an Actor")
-        actor.context = Context(self)
-        self._actor = actor
-        if type(actor).on_start is not Actor.on_start:
-            timeout = self.recipe.start_timeout
-            alarm = self.system.clock.at(
-                trio.current_time() + timeout,
-                lambda: self.strike(Crashed(StartTimeout(self.path, timeout))),
-            )
-            try:
-                await actor.on_start()
-            finally:
-                alarm.cancel()
-        self.interruptible = False
-        self.life = Life.RUNNING
-        starter = self._starter
-        if starter is not None:
-            self._starter = None
-            reschedule(starter)
-        if self.system.events.heard:
-            self.system.events.emit(ActorStarted(actor=self.path, generation=self.generation))
-        return actor
-
-    async def _serve(self, actor: Actor) -> ExitReason:
-        """Handle messages one at a time until a stop order; the hottest loop of the runtime."""
-        mailbox = self.mailbox
-        queue, control = mailbox.queue, mailbox.control
-        handlers = protocol_of(type(actor))
-        left = BATCH
-        while True:
-            if control:
-                signal = control.popleft()
-                if type(signal) is StopOrder:
-                    return signal.reason
-                await actor.on_signal(signal)
-                continue
-            if not queue:
-                mailbox.sleeper = self.task
-                await wait_task_rescheduled(mailbox.abort_sleep)
-                left = BATCH
-                continue
-            message = queue.popleft()
-            if mailbox.blocked:
-                mailbox.admit()
-            if type(message) is Call:
-                if message.task is None:
-                    mailbox.skipped_withdrawn()
-                    continue
-                message.started = True
-            try:
-                work = handlers[message.method](actor, *message.args, **message.kwargs)
-            except (KeyError, TypeError) as error:
-                self._refuse(message, error)
-                continue
-            self.current = message
-            try:
-                result = await work
-            except ReplyError as error:
-                self._answer(message, error)
-            else:
-                if type(message) is Call:
-                    message.reply(result)
-            self.current = None
-            left -= 1
-            if not left:
-                left = BATCH
-                await checkpoint()
-
-    def _refuse(self, message: Message, error: Exception) -> None:
-        """The actor has no such method or does not take these arguments: the sender's mistake, not its own."""
-        why = "no such public async method" if isinstance(error, KeyError) else str(error)
-        self._answer(message, UnknownMessageError(self.path, repr(message), why))
-
-    def _answer(self, message: Message, error: Exception) -> None:
-        if isinstance(message, Call):
-            message.fail(error)
-        else:
-            self.system.events.emit(CastFailed(actor=self.path, method=message.method, error=error))
-
-    async def _stop_hook(self, reason: ExitReason) -> ExitReason:
-        """Run `on_stop`, unless it was killed; its own exception replaces the reason, as OTP's terminate's does."""
-        actor, shutdown = self._actor, self.recipe.shutdown
-        if actor is None or isinstance(reason, Killed) or type(actor).on_stop is Actor.on_stop:
-            return reason
-        if isinstance(shutdown, BrutalKill):
-            return reason
-        try:
-            with trio.move_on_after(shutdown) as self._scope:
-                await actor.on_stop(reason)
-        except Exception as error:  # noqa: BLE001 - as above
-            return Crashed(error)
-        if self._scope.cancelled_caught:
-            return Killed("on_stop took too long")
-        return reason
-
-    async def _wind_up(self) -> None:
-        """End all that belongs to the incarnation."""
-        self._scope, self.interruptible = None, False
+    async def wind_up(self, *, killed: bool) -> None:
+        """End all that belongs to the incarnation that ends."""
         self.timers.cancel_all()
         self.offer = None
         await self.satellites.end()
         if self.children:
-            await self._stop_children()
-        self._actor = None
+            await self._stop_children(killed=killed)
         self.mailbox.control.clear()
 
-    def _announce(self, reason: ExitReason, message: str | None) -> None:
-        self.exit_reason, self.life = reason, Life.RESTARTING
-        self.monitors.tell(reason)
-        if self.system.events.heard:
-            event = ActorExited(actor=self.path, generation=self.generation, reason=reason, message=message)
-            self.system.events.emit(event)
-
-    def _give_up_message(self, reason: ExitReason) -> str | None:
-        """Tell whoever waits for the message in work that no answer comes; returns the message's name."""
-        message, self.current = self.current, None
-        if isinstance(message, Call):
-            message.fail(self._why_no_answer(reason))
-        return message.method if message is not None else None
-
-    def _why_no_answer(self, reason: ExitReason) -> ActorStopped | ActorCrashed:
-        if isinstance(reason, Crashed):
-            return ActorCrashed(self.path, reason.error)
-        return ActorStopped(self.path, reason)
-
-    async def _stop_children(self) -> None:
+    async def _stop_children(self, *, killed: bool) -> None:
         """Reverse start order, each dead before the next is asked; or all at once."""
-        killed = isinstance(self._fate, Killed)
         reason = Killed("its parent was killed") if killed else Shutdown("its parent stops")
         with trio.CancelScope(shield=True):
             if self.parallel or killed:

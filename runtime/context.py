@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple
 
 import structlog
 
@@ -67,7 +67,7 @@ class Context(Generic[A]):
             self._log = structlog.get_logger("resprout").bind(actor=self._cell.path)
         return self._log
 
-    def start_soon(self, task: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts]) -> None:
+    def start_soon(self, task: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         """Run `task(*args)` beside the message loop until the actor ends.
 
         Crashes the actor if it raises. A task that returns is forgotten.

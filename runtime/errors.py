@@ -42,7 +42,7 @@ class ActorStopped(ActorError):
 
 
 class CallTimeoutError(ActorError, TimeoutError):
-    """No reply came in time. A message that still waited is withdrawn; one in work runs on, its reply dropped."""
+    """No reply came in time. A waiting message is withdrawn; one in work runs on, its reply dropped."""
 
     def __init__(self, actor: str, timeout: float, *, started: bool) -> None:
         outcome = (

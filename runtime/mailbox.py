@@ -167,7 +167,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         self._restore_limit()
 
     def call_withdrawn(self, call: Call) -> None:
-        """A waiting call was cancelled or expired; its place is freed once such calls are half of the queue."""
+        """A waiting call was cancelled or expired; its place is freed once half of the queue is such."""
         if self.blocked and (None, call) in self.blocked:
             self.blocked.remove((None, call))
             self._restore_limit()

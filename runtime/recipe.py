@@ -71,7 +71,7 @@ class Recipe:
             raise TreeError(f"{path}: start must make an actor, and {self.start!r} is {_hint(self.start)}")
         if not isinstance(self.shutdown, BrutalKill) and not _is_time(self.shutdown, least=0):
             raise TreeError(
-                f"{path}: shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, not {self.shutdown!r}; correct it"
+                f"{path}: shutdown must be seconds >= 0 or BRUTAL_KILL, not {self.shutdown!r}; fix it"
             )
         if not _is_time(self.start_timeout, least=0.001):
             raise TreeError(

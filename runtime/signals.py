@@ -35,6 +35,6 @@ class ChildExit(Signal):
 
 @attrs.frozen(kw_only=True)
 class StopOrder(Signal):
-    """End with *reason* when the message in work is done. Handled by the runtime, never seen by `on_signal`."""
+    """End with *reason* when the message in work is done. Never reaches `on_signal`."""
 
     reason: ExitReason

@@ -64,7 +64,8 @@ class Snapshot:
 
 def snapshot_of(cell: Cell) -> Snapshot:
     """*cell* and all below it, now."""
-    actor, current, name = cell.actor, cell.current, cell.recipe.name
+    name, now = cell.recipe.name, cell.incarnation
+    actor, current = (now.actor, now.current) if now is not None else (None, None)
     ended = not cell.running or cell.generation > 1
     return Snapshot(
         id=cell.recipe.id,

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from resprout.runtime.cell import Cell, Leave, Life, Verdict
+from resprout.runtime.cell import Cell, Leave, Verdict
 from resprout.runtime.deadlines import Timekeeper
 from resprout.runtime.errors import ActorStopped, MailboxFull, NotFoundError
 from resprout.runtime.events import EventStream
 from resprout.runtime.exits import ExitReason, Normal, Shutdown
+from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import MessageLost
 from resprout.runtime.message import Call, Message
 from resprout.runtime.names import Registry, _current
@@ -77,7 +78,7 @@ class System:
         return snapshot_of(self._planted())
 
     async def stop(self) -> None:
-        """Stop the tree in reverse start order, within its shutdown times, and wait until all of it is dead."""
+        """Stop the tree in reverse start order, within its shutdown times; returns when all is dead."""
         if self.root is not None:
             await self.root.terminate(Shutdown("the runtime stops"))
             self.root.close()
@@ -165,7 +166,8 @@ async def open_runtime(tree: Recipe, *, seed: int | None = None) -> AsyncIterato
     """Run *tree* for as long as the block lasts; on entry every child has started.
 
     However the block is left, the tree is stopped in reverse start order within its shutdown times before
-    anything else happens. If the tree gives up meanwhile, `System.wait` returns and calls raise `ActorStopped`.
+    anything else happens. If the tree gives up meanwhile, `System.wait` returns and calls raise
+    `ActorStopped`.
 
     Args:
         tree: A supervisor or a single child.

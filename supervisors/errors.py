@@ -4,7 +4,7 @@ from resprout.runtime import ReplyError
 
 
 class ChildError(ReplyError):
-    """A request about the child at *path* cannot be met; the supervisor and its other children are untouched."""
+    """A request about the child at *path* cannot be met; nothing else was touched."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}")

@@ -93,7 +93,7 @@ class SupervisorSpec(ChildSpec):
             spec.check(f"{path}/{spec.id}", names)
             if spec.significant and self.auto_shutdown is AutoShutdown.NEVER:
                 raise TreeError(
-                    f"{path}/{spec.id}: significant means nothing while {path} has auto_shutdown NEVER; set it"
+                    f"{path}/{spec.id}: significant needs an auto_shutdown of {path} other than NEVER; set it"
                 )
 
     def _check_own(self, path: str) -> None:
@@ -178,7 +178,7 @@ def supervisor(
         strategy: Who restarts with a child: nobody else, all, or those started after it.
         intensity: Restarts tolerated within *period* seconds, all children together.
         period: See there.
-        on_limit: `GIVE_UP` ends this supervisor, and its own supervisor decides; `CoolDown()` waits and goes on.
+        on_limit: `GIVE_UP` ends this supervisor and lets its own decide; `CoolDown()` waits and goes on.
         auto_shutdown: Whether it ends after its significant children have.
         restart: As for `child`.
         shutdown: As for `child`; by default it waits for its children for as long as their own times allow.

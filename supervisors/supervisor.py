@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from resprout.runtime import Actor, Event, Shutdown, Signal, StartFailed
+from resprout.runtime import Actor, Event, Life, Shutdown, Signal, StartFailed
 from resprout.runtime.backoff import delay
-from resprout.runtime.cell import Leave, Life, Restart
+from resprout.runtime.cell import Leave, Restart
 from resprout.supervisors.cooldown import CoolDown, Pauses, next_pause
 from resprout.supervisors.errors import AlreadyPresent, ChildNotFound, ChildRunning, ChildStartFailed
 from resprout.supervisors.intensity import Allowed, Exceeded, count_restart
@@ -221,7 +221,8 @@ class Supervisor(Actor):
             self.context.stop(Shutdown("reached max restart intensity"))
 
     def _retry(self, signal: RestartGroup) -> None:
-        if self._cell.actor is self:
+        incarnation = self._cell.incarnation
+        if incarnation is not None and incarnation.actor is self:
             self._cell.mailbox.signal(signal)
 
     def _delay(self, spec: ChildSpec, cell: Cell) -> float:
@@ -258,7 +259,7 @@ class Supervisor(Actor):
     async def _restart_group(self, failed: str) -> None:
         """Stop and start all that *failed* takes with it; a start that fails is retried, and counted."""
         plan = plan_restart(self._spec.strategy, tuple(self._specs), failed)
-        self._busy = self._cell.interruptible = True
+        self._set_busy(True)
         try:
             for id in plan.stop:
                 await self._cell.children[id].terminate(Shutdown("its group restarts"))
@@ -268,7 +269,13 @@ class Supervisor(Actor):
                 if id in self._specs and not await self._started_again(self._cell.children[id]):
                     break
         finally:
-            self._busy = self._cell.interruptible = False
+            self._set_busy(False)
+
+    def _set_busy(self, busy: bool) -> None:
+        """While it is busy, ends of children wait in the control lane, and a stop order interrupts it."""
+        self._busy = busy
+        if self._cell.incarnation is not None:
+            self._cell.incarnation.interruptible = busy
 
     async def _started_again(self, cell: Cell) -> bool:
         if cell.alive:

@@ -1,0 +1,189 @@
+"""One actor, from its making to its end.
+
+Why it ended is read from `fate`, which is set by whoever cancels its scope, and never from the exception that
+came out: a task may swallow Cancelled, or raise something else while it is being cancelled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+from trio.lowlevel import checkpoint, wait_task_rescheduled
+
+from resprout.runtime.actor import Actor, protocol_of
+from resprout.runtime.context import Context
+from resprout.runtime.errors import ActorCrashed, ActorStopped, ReplyError, StartTimeout, UnknownMessageError
+from resprout.runtime.exits import Crashed, ExitReason, Killed
+from resprout.runtime.life import Life
+from resprout.runtime.lifecycle import ActorExited, ActorStarted, CastFailed
+from resprout.runtime.message import Call
+from resprout.runtime.recipe import BrutalKill
+from resprout.runtime.signals import StopOrder
+
+if TYPE_CHECKING:
+    from resprout.runtime.cell import Cell
+    from resprout.runtime.message import Message
+
+BATCH = 32  # Messages between two checkpoints: most of the gain of 64, half of its unfairness.
+
+
+class Incarnation:
+    """The actor that fills *cell* for a while."""
+
+    __slots__ = ("actor", "cell", "current", "fate", "interruptible", "scope")
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.actor: Actor | None = None
+        self.scope: trio.CancelScope | None = None
+        self.fate: ExitReason | None = None
+        self.current: Message | None = None  # The message in work.
+        self.interruptible = False  # Whether a stop order cancels at once, as during `on_start`.
+
+    def strike(self, fate: ExitReason) -> None:
+        """Cancel; *fate* says why. The first fate counts, but a kill counts above all."""
+        if self.fate is None or isinstance(fate, Killed):
+            self.fate = fate
+            if self.scope is not None:
+                self.scope.cancel(reason=str(fate))
+
+    async def live(self) -> ExitReason:
+        """The whole life. Raises nothing but a cancellation of the whole runtime."""
+        cell = self.cell
+        cell.life = Life.STARTING
+        reason: ExitReason | None = None
+        try:
+            with trio.CancelScope() as self.scope:
+                reason = await self._serve(await self._begin())
+        except Exception as error:  # noqa: BLE001 - whatever an actor raises is its crash, and stays here.
+            reason = Crashed(error)
+        except (KeyboardInterrupt, SystemExit, BaseExceptionGroup) as error:
+            cell.system.fatal(error)
+            reason = Crashed(error)
+        started = cell.life is Life.RUNNING
+        reason = self.fate or reason or Killed("cancelled from outside")
+        cell.life = Life.STOPPING
+        message = self._give_up_message(reason)
+        if started:
+            reason = await self._stop_hook(reason)
+        self.scope, self.interruptible = None, False
+        await cell.wind_up(killed=isinstance(self.fate, Killed))
+        self._announce(reason, message)
+        return reason
+
+    async def _begin(self) -> Actor:
+        """Make the actor and run its `on_start`, within its time."""
+        cell = self.cell
+        self.interruptible = True
+        actor = cell.recipe.start()
+        if not isinstance(actor, Actor):
+            raise TypeError(f"the start of {cell.path} returned {actor!r}, which is not an Actor")
+        actor.context = Context(cell)
+        self.actor = actor
+        if type(actor).on_start is not Actor.on_start:
+            await self._start_hook(actor, cell.recipe.start_timeout)
+        self.interruptible = False
+        cell.life = Life.RUNNING
+        cell.answer_starter()
+        if cell.system.events.heard:
+            cell.system.events.emit(ActorStarted(actor=cell.path, generation=cell.generation))
+        return actor
+
+    async def _start_hook(self, actor: Actor, timeout: float) -> None:
+        too_late = Crashed(StartTimeout(self.cell.path, timeout))
+        alarm = self.cell.system.clock.at(trio.current_time() + timeout, lambda: self.strike(too_late))
+        try:
+            await actor.on_start()
+        finally:
+            alarm.cancel()
+
+    async def _serve(self, actor: Actor) -> ExitReason:
+        """Handle messages one at a time until a stop order; the hottest loop of the runtime."""
+        cell = self.cell
+        mailbox = cell.mailbox
+        queue, control = mailbox.queue, mailbox.control
+        handlers = protocol_of(type(actor))
+        left = BATCH
+        while True:
+            if control:
+                signal = control.popleft()
+                if type(signal) is StopOrder:
+                    return signal.reason
+                await actor.on_signal(signal)
+                continue
+            if not queue:
+                mailbox.sleeper = cell.task
+                await wait_task_rescheduled(mailbox.abort_sleep)
+                left = BATCH
+                continue
+            message = queue.popleft()
+            if mailbox.blocked:
+                mailbox.admit()
+            if type(message) is Call:
+                if message.task is None:
+                    mailbox.skipped_withdrawn()
+                    continue
+                message.started = True
+            try:
+                work = handlers[message.method](actor, *message.args, **message.kwargs)
+            except (KeyError, TypeError) as error:
+                self._refuse(message, error)
+                continue
+            self.current = message
+            try:
+                result = await work
+            except ReplyError as error:
+                self._answer(message, error)
+            else:
+                if type(message) is Call:
+                    message.reply(result)
+            self.current = None
+            left -= 1
+            if not left:
+                left = BATCH
+                await checkpoint()
+
+    def _refuse(self, message: Message, error: Exception) -> None:
+        """No such method, or not these arguments: the sender's mistake, not the actor's."""
+        why = "no such public async method" if isinstance(error, KeyError) else str(error)
+        self._answer(message, UnknownMessageError(self.cell.path, repr(message), why))
+
+    def _answer(self, message: Message, error: Exception) -> None:
+        if isinstance(message, Call):
+            message.fail(error)
+        else:
+            self.cell.system.events.emit(CastFailed(actor=self.cell.path, method=message.method, error=error))
+
+    def _give_up_message(self, reason: ExitReason) -> str | None:
+        """Tell whoever waits for the message in work that no answer comes; returns the message's name."""
+        message, self.current = self.current, None
+        if isinstance(message, Call):
+            path = self.cell.path
+            if isinstance(reason, Crashed):
+                message.fail(ActorCrashed(path, reason.error))
+            else:
+                message.fail(ActorStopped(path, reason))
+        return message.method if message is not None else None
+
+    async def _stop_hook(self, reason: ExitReason) -> ExitReason:
+        """Run `on_stop` unless it was killed; its exception replaces the reason, as in OTP."""
+        actor, shutdown = self.actor, self.cell.recipe.shutdown
+        if actor is None or isinstance(reason, Killed) or type(actor).on_stop is Actor.on_stop:
+            return reason
+        if isinstance(shutdown, BrutalKill):
+            return reason
+        try:
+            with trio.move_on_after(shutdown) as self.scope:
+                await actor.on_stop(reason)
+        except Exception as error:  # noqa: BLE001 - as above.
+            return Crashed(error)
+        return Killed("on_stop took too long") if self.scope.cancelled_caught else reason
+
+    def _announce(self, reason: ExitReason, message: str | None) -> None:
+        cell = self.cell
+        cell.exit_reason, cell.life = reason, Life.RESTARTING
+        cell.monitors.tell(reason)
+        if cell.system.events.heard:
+            event = ActorExited(actor=cell.path, generation=cell.generation, reason=reason, message=message)
+            cell.system.events.emit(event)
