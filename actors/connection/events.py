@@ -5,6 +5,7 @@ import socket
 import ssl
 
 import attrs
+import trio
 
 from resprout.actors.connection.states import ConnectionState
 from resprout.runtime.classify import leaves
@@ -41,7 +42,7 @@ def kind_of(error: BaseException) -> FailureKind:
             return FailureKind.TLS
         case socket.gaierror():
             return FailureKind.NAME
-        case TimeoutError():
+        case TimeoutError() | trio.TooSlowError():
             return FailureKind.TIMEOUT
         case OSError() | EOFError():
             return FailureKind.NETWORK
