@@ -1,4 +1,4 @@
-"""The baselines: the same work hand-written on raw trio, with awaited `send` and `receive` on memory channels.
+"""The baselines: the same work hand-written on raw trio, with awaited `send` and `receive` on channels.
 
 Each function does *count* operations and returns seconds per operation: the median wall time of one where
 latency is meant, the processor time of all divided by their number where a rate is meant.
@@ -81,7 +81,7 @@ async def batched_cast(count: int) -> float:
             try:
                 for _ in range(BATCH - 1):
                     total += consumer.receive_nowait()
-            except trio.WouldBlock:
+            except (trio.WouldBlock, trio.EndOfChannel):
                 pass
 
     return await _processor_time(produce, consume) / count

@@ -45,7 +45,9 @@ def test_the_wheel_holds_exactly_the_modules_of_the_sources(built: Path) -> None
 
 def test_the_sdist_holds_real_files_where_the_checkout_has_links(built: Path) -> None:
     with tarfile.open(one(built, "*.tar.gz")) as sdist:
-        members = {member.name.partition("/src/")[2]: member for member in sdist if "/src/resprout" in member.name}
+        members = {
+            member.name.partition("/src/")[2]: member for member in sdist if "/src/resprout" in member.name
+        }
     assert not [name for name, member in members.items() if member.issym() or member.islnk()]
     assert expected_modules() <= members.keys()
 
@@ -70,7 +72,9 @@ def test_the_installed_command_explains_itself_and_a_missing_extra(empty: Path, 
 
 def expected_modules() -> set[str]:
     facade = [path.relative_to(ROOT / "src") for path in (ROOT / "src/resprout").rglob("*.py")]
-    layers = ["resprout" / path.relative_to(ROOT) for layer in LAYERS for path in (ROOT / layer).rglob("*.py")]
+    layers = [
+        "resprout" / path.relative_to(ROOT) for layer in LAYERS for path in (ROOT / layer).rglob("*.py")
+    ]
     return {path.as_posix() for path in [*facade, *layers]}
 
 
@@ -82,6 +86,8 @@ def one(folder: Path, pattern: str) -> Path:
 def must_pass(*command: str, cwd: Path | None = None) -> str:
     # Without PYTHONPATH and the like, so that nothing of this checkout is found by accident.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    ran = subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, timeout=300, check=False)
+    ran = subprocess.run(
+        command, cwd=cwd, env=clean, capture_output=True, text=True, timeout=300, check=False
+    )
     assert ran.returncode == 0, f"{command} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}"
     return ran.stdout

@@ -1,0 +1,52 @@
+"""`python -m benchmarks [NAME…]`: run the benchmarks, print a table, write `benchmarks/results.json`.
+
+Exits with 1 if a benchmark could not run; a missed goal is shown, and no reason to fail.
+"""
+
+import importlib
+import json
+import sys
+import traceback
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.compare import Row
+
+NAMES = ("engine", "redis_get", "postgres_select")
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def main(names: list[str]) -> int:
+    unknown = sorted(set(names) - set(NAMES))
+    if unknown:
+        sys.stderr.write(f"unknown benchmarks: {', '.join(unknown)}; there are {', '.join(NAMES)}\n")
+        return 2
+    rows, failed = [], []
+    for name in names or NAMES:
+        sys.stderr.write(f"measuring {name} …\n")
+        try:
+            rows += importlib.import_module(f"benchmarks.{name}").measure()
+        except Exception:  # noqa: BLE001 - one that cannot run must not hide the others; it is shown.
+            traceback.print_exc()
+            failed.append(name)
+    RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+    Console().print(table(rows))
+    if failed:
+        sys.stderr.write(f"could not run: {', '.join(failed)}\n")
+    return 1 if failed else 0
+
+
+def table(rows: list[Row]) -> Table:
+    drawn = Table("benchmark", "ratio", "goal", "", "in figures")
+    for row in rows:
+        sign = "≤" if row.get("better") == "lower" else "≥"
+        goal = "" if row["goal"] is None else f"{sign} {row['goal']:g}"
+        verdict = "" if row["goal"] is None else "[green]ok[/]" if row["ok"] else "[red]missed[/]"
+        drawn.add_row(row["name"], f"{row['ratio']:.2f}", goal, verdict, row.get("note", ""))
+    return drawn
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

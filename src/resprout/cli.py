@@ -1,0 +1,117 @@
+"""The `resprout` command: run a tree, check it, and look into one that runs.
+
+Exit codes: 0 done (a tree: drained), 1 the tree gave up, 2 wrong usage, 78 bad configuration, 130 forced by a
+second Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any, NoReturn
+
+import attrs
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.tree import Tree
+
+from resprout.loading import BadTarget, load_tree
+from resprout.outline import Outline, check_tree
+from resprout.runtime import Recipe, TreeError
+from resprout.runtime import run as run_tree
+from resprout.runtime.main import BAD_CONFIGURATION, FORCED
+
+
+def _target(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse what cannot name a tree. The import comes later, so that wrong usage is found first."""
+    module, colon, attribute = value.partition(":")
+    if colon and all(part.isidentifier() for part in (attribute, *module.split("."))):
+        return value
+    raise click.BadParameter(f"{value!r} names no tree; write it as MODULE:TREE, such as shop.app:tree")
+
+
+target = click.argument("target", metavar="MODULE:TREE", callback=_target)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="resprout")
+def main() -> None:
+    """Supervision trees that grow back.
+
+    Exit codes: 0 drained, 1 the tree gave up, 2 wrong usage, 78 bad configuration, 130 forced by a second
+    Ctrl-C.
+    """
+
+
+@main.command()
+@target
+def run(target: str) -> None:
+    """Run a tree until Ctrl-C or SIGTERM, which stop it in order; a second one forces it."""
+    tree = _load(target)
+    try:
+        run_tree(tree)
+    except KeyboardInterrupt:  # One that came up inside an actor; the tree has been stopped in order.
+        sys.exit(FORCED)
+
+
+@main.command()
+@target
+@as_json
+def check(target: str, as_json: bool) -> None:
+    """Print a tree and how long it may take to stop; start nothing."""
+    try:
+        outline = check_tree(_load(target))
+    except TreeError as error:
+        _bad_configuration(error)
+    if as_json:
+        click.echo(json.dumps(attrs.asdict(outline, value_serializer=_plain), indent=2))
+    else:
+        _print(outline)
+
+
+def _load(target: str) -> Recipe:
+    try:
+        return load_tree(target)
+    except (BadTarget, TreeError) as error:
+        _bad_configuration(error)
+
+
+def _bad_configuration(error: Exception) -> NoReturn:
+    click.echo(f"resprout: bad configuration: {error}", err=True)
+    sys.exit(BAD_CONFIGURATION)
+
+
+def _print(outline: Outline) -> None:
+    console = Console(highlight=False)
+    console.print(_drawn(outline), soft_wrap=not console.is_terminal)
+    console.print(
+        f"\n{len(outline.walk())} places; stops within {_seconds(outline.stops_within)} at worst", end=""
+    )
+    if any(place.open_ended for place in outline.walk()):
+        console.print(", if children made at runtime keep the default shutdown time", end="")
+    console.print(".")
+
+
+def _drawn(outline: Outline) -> Tree:
+    words = [f"[bold]{escape(outline.id)}[/]", f"[cyan]{escape(outline.kind)}[/]", outline.restart]
+    if outline.strategy:
+        words += [outline.strategy, outline.intensity]
+    if outline.name is not None and outline.name != outline.id:
+        words.append(f"as {escape(outline.name)}")
+    words.append(f"[dim]stops within {_seconds(outline.stops_within)}[/]")
+    drawn = Tree("  ".join(words))
+    for child in outline.children:
+        drawn.add(_drawn(child))
+    return drawn
+
+
+def _seconds(time: float) -> str:
+    return "no limit" if math.isinf(time) else f"{time:g} s"
+
+
+def _plain(instance: object, attribute: object, value: Any) -> object:
+    """JSON knows no infinity: no limit is null."""
+    return None if isinstance(value, float) and math.isinf(value) else value
