@@ -128,6 +128,23 @@ def test_a_late_result_changes_nothing(history: list[Step], policy: BreakerPolic
                     assert after == current
 
 
+def test_a_late_failure_of_an_earlier_closed_time_does_not_count_in_the_present_one() -> None:
+    rng, policy = random.Random(0), BreakerPolicy(trips=(Consecutive(1),))
+    _, old = rules.admit(Closed(generation=0), 0.0, policy, rng)
+    assert isinstance(old, Admitted)
+    present = Closed(generation=3, since=100.0, openings=1)
+    assert rules.settle(present, old, Outcome.FAILURE, 101.0, policy, rng) == present
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_the_result_of_an_earlier_probe_does_not_pass_for_the_present_one(outcome: Outcome) -> None:
+    rng = random.Random(0)
+    _, old = rules.admit(HalfOpen(2, 0.0, 1), 0.0, DEFAULT_BREAKER, rng)
+    assert isinstance(old, Admitted)
+    present, _ = rules.admit(HalfOpen(4, 50.0, 2), 50.0, DEFAULT_BREAKER, rng)
+    assert rules.settle(present, old, outcome, 51.0, DEFAULT_BREAKER, rng) == present
+
+
 @given(histories, policies, st.integers(0, 2**32))
 def test_a_cancelled_or_ignored_call_never_opens_or_closes_it(
     history: list[Step], policy: BreakerPolicy, seed: int
