@@ -84,9 +84,15 @@ def _bad_configuration(error: Exception) -> NoReturn:
     sys.exit(BAD_CONFIGURATION)
 
 
-def _print(outline: Outline) -> None:
+def text_console() -> Console:
+    """A console that breaks no lines where no person looks."""
     console = Console(highlight=False)
-    console.print(_drawn(outline), soft_wrap=not console.is_terminal)
+    return console if console.is_terminal else Console(highlight=False, width=500)
+
+
+def _print(outline: Outline) -> None:
+    console = text_console()
+    console.print(_drawn(outline))
     console.print(
         f"\n{len(outline.walk())} places; stops within {_seconds(outline.stops_within)} at worst", end=""
     )
@@ -101,15 +107,15 @@ def _drawn(outline: Outline) -> Tree:
         words += [outline.strategy, outline.intensity]
     if outline.name is not None and outline.name != outline.id:
         words.append(f"as {escape(outline.name)}")
-    words.append(f"[dim]stops within {_seconds(outline.stops_within)}[/]")
+    words.append(f"[dim]{_stops(outline.stops_within)}[/]")
     drawn = Tree("  ".join(words))
     for child in outline.children:
         drawn.add(_drawn(child))
     return drawn
 
 
-def _seconds(time: float) -> str:
-    return "no limit" if math.isinf(time) else f"{time:g} s"
+def _stops(within: float) -> str:
+    return "stops without limit" if math.isinf(within) else f"stops within {within:g} s"
 
 
 def _plain(instance: object, attribute: object, value: Any) -> object:
