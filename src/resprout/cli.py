@@ -91,14 +91,11 @@ def text_console() -> Console:
 
 
 def _print(outline: Outline) -> None:
-    console = text_console()
+    console, places = text_console(), outline.walk()
     console.print(_drawn(outline))
-    console.print(
-        f"\n{len(outline.walk())} places; stops within {_seconds(outline.stops_within)} at worst", end=""
-    )
-    if any(place.open_ended for place in outline.walk()):
-        console.print(", if children made at runtime keep the default shutdown time", end="")
-    console.print(".")
+    assumed = any(place.open_ended for place in places)
+    note = ", if children made at runtime keep the default shutdown time" if assumed else ""
+    console.print(f"\n{len(places)} places; {_stops(outline.stops_within)} at worst{note}.")
 
 
 def _drawn(outline: Outline) -> Tree:
