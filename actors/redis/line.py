@@ -109,6 +109,10 @@ class Line:
             return math.inf
         return max(self.pending[0].deadline, since + self._limits.reply_timeout)
 
+    def busy_until(self) -> float:
+        """The deadline of the oldest command; minus infinity if there is none."""
+        return self.pending[0].deadline if self.pending else -math.inf
+
     def expire(self, now: float) -> None:
         """Free the callers whose time is over. Their slots stay, unless they still waited for room."""
         late = ReplyOverdue("no reply within the deadline of the call")

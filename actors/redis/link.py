@@ -90,6 +90,18 @@ class RedisLink:
             self.retire(error)
             raise
 
+    async def call_waiting(self, data: bytes, timeout: float) -> object:
+        """As `call`, for a command that waits on the server; only on a link that nobody else uses.
+
+        A caller that is cancelled takes the link with it: else the server would later hand to nobody what
+        the command was waiting for.
+        """
+        try:
+            return await self.call(data, timeout)
+        except trio.Cancelled:
+            self.abort(ServerClosed("the caller of a waiting command went away"))
+            raise
+
     async def call_many(self, commands: Sequence[bytes], timeout: float, *, atomic: bool) -> list[object]:
         """Send *commands* back to back, nobody else's in between, and wait for all replies.
 
@@ -160,7 +172,12 @@ class RedisLink:
         return self._lost
 
     async def probe(self) -> None:
-        """One round trip with a random word, which the server must echo."""
+        """One round trip with a random word, which the server must echo.
+
+        Left out while the line is headed by a command that may take longer than a probe; it has a deadline.
+        """
+        if self._line.busy_until() > trio.current_time() + self.limits.reply_timeout:
+            return
         word = secrets.token_hex(8).encode()
         echo = await self.call(pack(("PING", word)), self.limits.reply_timeout)
         if echo != word:

@@ -1,0 +1,52 @@
+"""redis-py's command methods, and what they ask of the object they run on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from redis.commands import AsyncCoreCommands, AsyncRedisModuleCommands
+from redis.commands.core import AsyncScript, BitFieldOperation
+from redis.event import EventDispatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis.typing import KeyT, ScriptTextT
+
+    from resprout.actors.redis.known import Vocabulary
+
+
+class Catalogue(AsyncRedisModuleCommands, AsyncCoreCommands):  # type: ignore[misc]  # They disagree on command_info.
+    """Every method ends in ``execute_command``, which the class that derives from this one provides."""
+
+    _is_async_client: Literal[True] = True  # By this redis-py's types choose the async results.
+    _event_dispatcher = EventDispatcher()  # Asked for by their type, used by none of the commands.
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    @property
+    def response_callbacks(self) -> Any:
+        """redis-py's functions that shape replies, by command name."""
+        return self._vocabulary.shapes
+
+    def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
+        """Shape the replies of *command* with *callback*; shared with clients made by `using`."""
+        self._vocabulary.shapes[command] = callback
+        self._vocabulary.forget()
+
+    def get_encoder(self) -> Any:
+        """redis-py's encoder of arguments."""
+        return self._vocabulary.encoder
+
+    def get_connection_kwargs(self) -> dict[str, Any]:
+        """The settings redis-py's commands look at."""
+        return {"decode_responses": self._vocabulary.decode}
+
+    def register_script(self, script: ScriptTextT) -> AsyncScript:  # type: ignore[override]  # As in redis-py.
+        """A Lua script to call: ``await script(keys=[...], args=[...])``."""
+        return AsyncScript(self, script)  # type: ignore[arg-type]  # It uses only what is defined here.
+
+    def bitfield(self, key: KeyT, default_overflow: str | None = None) -> BitFieldOperation:
+        """Collect operations on the bits of *key*, then ``await`` its ``execute()``."""
+        return BitFieldOperation(self, key, default_overflow=default_overflow)  # type: ignore[arg-type]  # As above.

@@ -1,0 +1,146 @@
+"""redis-py's commands over a connection that is kept alive: ``await redis.get("k")``.
+
+A command runs in its caller's task and goes straight to the link; the connection's actor is not in between.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from redis.exceptions import ResponseError
+
+from resprout.actors.redis.catalogue import Catalogue
+from resprout.actors.redis.commands import CommandRefused, block_seconds
+from resprout.actors.redis.courier import Courier
+from resprout.actors.redis.known import Known, Vocabulary, empty_reply
+from resprout.actors.redis.link import WRONG_SERVER
+from resprout.actors.redis.pipeline import RedisPipeline
+from resprout.actors.redis.policy import FAIL_FAST, CallPolicy, OnDown
+from resprout.actors.redis.slot import NoReply
+
+if TYPE_CHECKING:
+    from resprout.actors.redis.actor import RedisConnection
+
+    from resprout.actors.connection.gate import Gate
+    from resprout.actors.redis.link import RedisLink
+    from resprout.runtime.ref import Address
+
+
+class RedisClient(Catalogue):
+    """All commands of redis-py's asyncio client, with its types and reply shapes, on trio.
+
+    Args:
+        connection: The name or ref of a `RedisConnection`, or the gate of a connection kept by other means.
+        timeout: Seconds a call may take in all.
+        on_down: While there is no connection, raise `Unavailable` at once (FAIL_FAST) or WAIT for it.
+        idempotent: Repeat commands whose reply was lost. Without it only commands that read are repeated.
+        decode_responses: Give strings as `str`, not `bytes`.
+        exclusive: Nobody else uses this connection, so commands may wait on the server (``BLPOP``,
+            ``XREADGROUP BLOCK``), for a finite time.
+
+    Every call may raise:
+        Unavailable: there is no connection; nothing was done.
+        OutcomeUnknown: the command was written, its reply never came; it may have run or not.
+        DeadlineExceeded: no reply in time; the command was not sent, or is safe to repeat.
+        Draining: the connection is being stopped.
+        CommandRefused: a command that this connection cannot serve.
+        redis.exceptions.ResponseError: Redis answered with an error.
+    """
+
+    def __init__(
+        self,
+        connection: Address[RedisConnection] | Gate[RedisLink],
+        *,
+        timeout: float = 5.0,
+        on_down: OnDown = FAIL_FAST,
+        idempotent: bool = False,
+        decode_responses: bool = False,
+        exclusive: bool = False,
+    ) -> None:
+        super().__init__(Vocabulary(decode=decode_responses))
+        self._courier = Courier(connection, CallPolicy(timeout, on_down, idempotent, exclusive))
+
+    def using(
+        self,
+        *,
+        timeout: float | None = None,
+        on_down: OnDown | None = None,
+        idempotent: bool | None = None,
+    ) -> RedisClient:
+        """The same client with other rules, for instance ``redis.using(idempotent=True).set("k", 1)``."""
+        policy = self._courier.policy
+        policy = attrs.evolve(
+            policy,
+            timeout=policy.timeout if timeout is None else timeout,
+            on_down=on_down or policy.on_down,
+            idempotent=policy.idempotent if idempotent is None else idempotent,
+        )
+        other = copy.copy(self)
+        other._courier = Courier(self._courier.connection, policy)
+        return other
+
+    def pipeline(self, *, transaction: bool = True) -> RedisPipeline:
+        """Collect commands and send them together; with *transaction* they run as one, or not at all."""
+        return RedisPipeline(self._courier, self._vocabulary, transaction=transaction)
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Run any command: ``await redis.execute_command("MYMODULE.DO", "key")``."""
+        vocabulary, courier = self._vocabulary, self._courier
+        known = vocabulary.get(args[0]) or vocabulary.learn(args)
+        if known.command.waits and (seconds := block_seconds(known.command, args)) is not None:
+            return await self._wait_on_server(known, args, options, seconds)
+        data = known.packed(args)
+        try:
+            if (gate := courier.gate) is not None and (link := gate.live) is not None:
+                try:
+                    reply = await link.call(data, courier.policy.timeout)
+                except (NoReply, *WRONG_SERVER) as error:
+                    reply = await self._deliver(known, data, failed=(link, error))
+                if not link.proven:
+                    courier.succeeded(link)
+            else:
+                reply = await self._deliver(known, data)
+        except ResponseError as error:
+            return empty_reply(error, options)
+        return vocabulary.shaped(known, reply, options)
+
+    async def _deliver(
+        self, known: Known, data: bytes, failed: tuple[RedisLink, Exception] | None = None
+    ) -> object:
+        """The slow way: there is no link, or it just failed."""
+        return await self._courier.deliver(
+            lambda link, seconds: link.call(data, seconds),
+            timeout=self._courier.policy.timeout,
+            reads=known.command.repeatable,
+            failed=failed,
+        )
+
+    async def _wait_on_server(
+        self, known: Known, args: tuple[Any, ...], options: dict[str, Any], seconds: float
+    ) -> Any:
+        """Run a command that the server may keep for *seconds*, if this connection is there for such."""
+        policy, name = self._courier.policy, known.command.name
+        if not policy.exclusive:
+            raise CommandRefused(name, SHARED)
+        if seconds == math.inf:
+            raise CommandRefused(name, FOR_EVER)
+        data = known.packed(args)
+        try:
+            reply = await self._courier.deliver(
+                lambda link, left: link.call_waiting(data, left),
+                timeout=policy.timeout + seconds,
+                reads=known.command.repeatable,
+            )
+        except ResponseError as error:
+            return empty_reply(error, options)
+        return self._vocabulary.shaped(known, reply, options)
+
+
+SHARED = (
+    "it would keep all other tasks waiting; give it a RedisConnection of its own, and use that through"
+    " RedisClient(..., exclusive=True)"
+)
+FOR_EVER = "give it a time to wait, and repeat it: waiting for ever looks the same as a dead server"

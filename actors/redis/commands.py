@@ -1,0 +1,133 @@
+"""What we know of Redis commands: which may be repeated, which wait, which a shared connection refuses."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+from redis.commands import READ_COMMANDS
+
+from resprout.runtime.errors import ResproutError
+
+
+class CommandRefused(ResproutError, ValueError):
+    """This command does not fit this connection. Nothing was sent; the text says what to use instead."""
+
+    def __init__(self, name: str, advice: str) -> None:
+        super().__init__(f"{name} was not sent: {advice}")
+        self.name, self.advice = name, advice
+
+
+@attrs.frozen
+class Command:
+    """One command by name.
+
+    Attributes:
+        name: As redis-py writes it, upper case: ``GET``, ``ACL CAT``.
+        words: What stands for the name on the wire.
+        repeatable: It only reads, so that running it twice does no harm.
+        waits: It can wait on the server, which depends on its arguments: see `block_seconds`.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    repeatable: bool
+    waits: bool
+
+
+def command_named(name: str, first_argument: object = None) -> Command:
+    """Look *name* up; *first_argument* matters where it is a subcommand, as in ``CLIENT`` and ``REPLY``.
+
+    Raises:
+        CommandRefused: The command would change the connection under everyone who shares it.
+    """
+    words = tuple(name.upper().split())
+    if len(words) == 1 and words[0] in HAVE_SUBCOMMANDS and first_argument is not None:
+        full = f"{words[0]} {_text(first_argument)}"
+    else:
+        full = " ".join(words)
+    for known in (full, words[0] if words else ""):
+        if known in REFUSED:
+            raise CommandRefused(known, REFUSED[known])
+    return Command(name=full, words=words, repeatable=full in READS, waits=full in WAITS)
+
+
+def block_seconds(command: Command, args: Sequence[Any]) -> float | None:
+    """How long *command* with *args*, its name included, may wait on the server; None if it does not.
+
+    >>> block_seconds(command_named("BLPOP"), ("BLPOP", "queue", 2))
+    2.0
+    """
+    if not command.waits:
+        return None
+    if command.name in ("XREAD", "XREADGROUP"):
+        return _stream_block(args, first=4 if command.name == "XREADGROUP" else 1)
+    position, unit = WAITS[command.name]
+    seconds = _number(args[position]) * unit if len(args) > abs(position) else 0.0
+    return seconds or math.inf
+
+
+def _stream_block(args: Sequence[Any], first: int) -> float | None:
+    for position in range(first, len(args) - 1):
+        match _text(args[position]):
+            case "BLOCK":
+                return _number(args[position + 1]) / 1000 or math.inf
+            case "STREAMS":
+                return None
+    return None
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 0.0  # The server will say what is wrong with it.
+
+
+def _text(value: object) -> str:
+    return (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).upper()
+
+
+HAVE_SUBCOMMANDS = frozenset(
+    ("CLIENT", "CONFIG", "DEBUG", "HIMPORT", "MEMORY", "OBJECT", "PUBSUB", "SCRIPT", "XINFO")
+)
+
+READS = READ_COMMANDS | {
+    *("CLIENT GETNAME", "CLIENT ID", "CLIENT INFO", "CLIENT LIST", "CONFIG GET", "COMMAND", "COMMAND COUNT"),
+    *("ECHO", "GEORADIUS_RO", "GEORADIUSBYMEMBER_RO", "INFO", "LASTSAVE", "MEMORY STATS", "MEMORY USAGE"),
+    *("OBJECT ENCODING", "OBJECT FREQ", "OBJECT IDLETIME", "OBJECT REFCOUNT", "PING", "PUBSUB CHANNELS"),
+    *("PUBSUB NUMPAT", "PUBSUB NUMSUB", "ROLE", "SCRIPT EXISTS", "SORT_RO", "SUBSTR", "TIME"),
+    *("XINFO CONSUMERS", "XINFO GROUPS", "XINFO STREAM"),
+}
+
+WAITS: Mapping[str, tuple[int, float]] = {
+    # Where the time stands among the arguments, and its unit in seconds. Streams have it after BLOCK.
+    **dict.fromkeys(("BLPOP", "BRPOP", "BZPOPMIN", "BZPOPMAX", "BRPOPLPUSH", "BLMOVE"), (-1, 1.0)),
+    **dict.fromkeys(("BLMPOP", "BZMPOP"), (1, 1.0)),
+    **dict.fromkeys(("WAIT", "WAITAOF"), (-1, 0.001)),
+    **dict.fromkeys(("XREAD", "XREADGROUP"), (0, 0.0)),
+}
+
+_NO_STATE = "all tasks share the connection, and it is renewed at any time"
+_SUBSCRIBE = "it makes the connection a subscriber; use a stream (XADD, XRANGE), which also survives outages"
+_LOGIN = "the connection logs in by itself; put user, password and database into its URL"
+_TRANSACTION = "other tasks' commands would get in between; use pipeline(), which sends MULTI to EXEC at once"
+_WATCH = "all tasks share the connection; compare and set in a script: register_script() or eval()"
+_OWN = "the connection belongs to its actor, which opens and closes it"
+_CLUSTER = "clusters are not supported"
+_TOOL = "it turns the connection into a stream of something else; use redis-cli"
+
+REFUSED: Mapping[str, str] = {
+    **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), _SUBSCRIBE),
+    **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), _SUBSCRIBE),
+    **dict.fromkeys(("AUTH", "HELLO", "SELECT"), _LOGIN),
+    **dict.fromkeys(("MULTI", "EXEC", "DISCARD"), _TRANSACTION),
+    **dict.fromkeys(("WATCH", "UNWATCH"), _WATCH),
+    **dict.fromkeys(("QUIT", "RESET"), _OWN),
+    **dict.fromkeys(("ASKING", "READONLY", "READWRITE"), _CLUSTER),
+    **dict.fromkeys(("MONITOR", "SYNC", "PSYNC", "REPLCONF", "DEBUG PROTOCOL", "SCRIPT DEBUG"), _TOOL),
+    **dict.fromkeys(("CLIENT CACHING", "CLIENT REPLY", "CLIENT TRACKING", "CLIENT SETINFO"), _NO_STATE),
+    **dict.fromkeys(("CLIENT NO-EVICT", "CLIENT NO-TOUCH"), _NO_STATE),
+    "CLIENT SETNAME": f"{_NO_STATE}; give client_name to RedisConnection",
+    **dict.fromkeys(("HIMPORT", "HIMPORT PREPARE", "HIMPORT SET"), _NO_STATE),
+}

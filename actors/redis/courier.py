@@ -1,0 +1,133 @@
+"""Brings commands to the present link, waits for one or gives up, and repeats what may be repeated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from resprout.actors.connection.gate import Gate
+from resprout.actors.connection.states import Stopped
+from resprout.actors.redis.link import WRONG_SERVER, RedisLink
+from resprout.actors.redis.policy import CallPolicy, OnDown, Verdict, judge
+from resprout.actors.redis.slot import NoReply
+from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, ServiceError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from resprout.actors.redis.actor import RedisConnection
+    from resprout.runtime.ref import Address
+
+T = TypeVar("T")
+
+LOOK_AGAIN = 0.05  # Seconds between two looks for a connection whose actor is being restarted.
+
+
+class Courier:
+    """Delivers to one connection under one policy.
+
+    Attributes:
+        connection: Where to find the gate.
+        policy: The client's wishes.
+        gate: The last gate found. Its `live` link is the fast way; None sends the caller to `deliver`.
+    """
+
+    def __init__(self, connection: Address[RedisConnection] | Gate[RedisLink], policy: CallPolicy) -> None:
+        self.connection, self.policy = connection, policy
+        self.gate = connection if isinstance(connection, Gate) else None
+
+    async def deliver(
+        self,
+        send: Callable[[RedisLink, float], Awaitable[T]],
+        *,
+        timeout: float,
+        reads: bool,
+        failed: tuple[RedisLink, Exception] | None = None,
+    ) -> T:
+        """Run *send* with a live link and the seconds that are left; again where the rule of replay allows.
+
+        Args:
+            timeout: Seconds for all attempts.
+            reads: What is sent changes nothing on the server.
+            failed: A first attempt that the caller made by itself, and its error.
+        """
+        deadline = trio.current_time() + timeout
+        sent = Sent.NO
+        if failed is not None:
+            sent, deadline = self._after_failure(*failed, reads=reads, deadline=deadline)
+        while True:
+            link = await self._link(deadline, Sent.NO if reads else sent)
+            try:
+                reply = await send(link, max(0.0, deadline - trio.current_time()))
+            except (NoReply, *WRONG_SERVER) as error:
+                sent, deadline = self._after_failure(link, error, reads=reads, deadline=deadline)
+            else:
+                self.succeeded(link)
+                return reply
+
+    def succeeded(self, link: RedisLink) -> None:
+        """A real reply came over *link*."""
+        link.proven = True
+        if self.gate is not None:
+            self.gate.succeeded()
+
+    def _after_failure(
+        self, link: RedisLink, error: Exception, *, reads: bool, deadline: float
+    ) -> tuple[Sent, float]:
+        """Raise what the caller gets for *error*, or return if another attempt may follow."""
+        sent, why, expired = Sent.NO, error, False
+        if isinstance(error, NoReply):  # Else the server refused without running anything.
+            sent, why, deadline = error.sent, error.why, error.deadline
+            expired = error.expired or trio.current_time() >= deadline
+        if self.gate is not None and not (isinstance(error, NoReply) and error.expired):
+            self.gate.lost(link, why)
+        verdict = judge(sent, repeatable=reads or self.policy.idempotent, expired=expired)
+        if verdict is Verdict.AGAIN:
+            return sent, deadline
+        raise self._given_up(verdict, why, sent)
+
+    def _given_up(self, verdict: Verdict, why: Exception, sent: Sent) -> ServiceError:
+        state, retry_after = "", None
+        if self.gate is not None:
+            state, retry_after = self.gate.state.name, self.gate.refusal().retry_after
+        kind: type[ServiceError]
+        if verdict is Verdict.TOO_LATE:
+            kind, message = DeadlineExceeded, f"no reply within the deadline ({why})"
+        else:
+            kind, message = OutcomeUnknown, f"no reply; the command may have run or not ({why})"
+        return kind(self._service, message, state=state, retry_after=retry_after, cause=why, sent=sent)
+
+    async def _link(self, deadline: float, sent: Sent) -> RedisLink:
+        """The live link; *sent* says what happened to the command before."""
+        try:
+            if self.policy.on_down is OnDown.WAIT:
+                return await self._wait_link(deadline)
+            return self._find().link()
+        except ServiceError as error:
+            if sent is Sent.NO:
+                raise
+            raise self._given_up(Verdict.UNKNOWN, error, sent) from error
+
+    async def _wait_link(self, deadline: float) -> RedisLink:
+        while True:
+            try:
+                gate = self._find()
+                if not isinstance(gate.state, Stopped) or gate is self.connection:
+                    return await gate.wait_link(deadline)
+            except Unavailable:
+                if trio.current_time() + LOOK_AGAIN >= deadline:
+                    raise
+            await trio.sleep(LOOK_AGAIN)
+
+    def _find(self) -> Gate[RedisLink]:
+        """The gate of the connection's present incarnation."""
+        if not isinstance(self.connection, Gate):
+            self.gate = self.connection.offered(Gate)
+        if self.gate is None:
+            raise Unavailable(self._service, "its actor is not running", state="restarting", retry_after=0.25)
+        return self.gate
+
+    @property
+    def _service(self) -> str:
+        return "redis" if self.gate is None else self.gate.service
