@@ -120,7 +120,7 @@ class Server:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Kill all of it and let go of the directory. Idempotent, bounded; cancellation does not cut it short."""
+        """Kill all of it and let go of the directory. Idempotent, bounded, whole even when cancelled."""
         try:
             if self._process is not None:
                 await self._process.aclose()

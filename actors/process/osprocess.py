@@ -1,5 +1,6 @@
 """One process of the operating system in a session of its own: start it, wait for its end, end all of it."""
 
+import contextlib
 import functools
 import os
 import shutil
@@ -70,7 +71,7 @@ class OsProcess:
         for member in reversed(self.family()):
             procfs.send(member, signal.SIGCONT)
 
-    async def stop(self, number: int, within: float) -> int:
+    async def stop(self, number: int, within: float) -> None:
         """Ask it to end with signal *number*; kill all of it after *within* seconds, or when cancelled."""
         try:
             self.signal(number)
@@ -79,7 +80,6 @@ class OsProcess:
                 await self.wait()
         finally:
             await self.aclose()
-        return self._popen.wait()
 
     async def aclose(self) -> None:
         """Kill what is still there and reap it. Idempotent; not cut short by cancellation."""
@@ -98,7 +98,6 @@ def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, 
     Raises:
         OSError: The program cannot be run.
     """
-    drop = {"user": who.uid, "group": who.gid, "extra_groups": []} if who.drop else {}
     with log.open("ab") as output:
         popen = subprocess.Popen(
             [*_dies_with_us(), *argv],
@@ -108,7 +107,9 @@ def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, 
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **drop,  # type: ignore[arg-type]  # Popen's keywords have one type each.
+            user=who.uid if who.drop else None,
+            group=who.gid if who.drop else None,
+            extra_groups=[] if who.drop else None,
         )
     return OsProcess(popen)
 
@@ -133,7 +134,7 @@ async def _wait_zombie(popen: subprocess.Popen[bytes]) -> None:
     try:
         fd = os.pidfd_open(popen.pid) if popen.returncode is None else -1
     except OSError:  # An old kernel; or reaped by somebody else, which poll() then finds out.
-        while popen.poll() is None:
+        while popen.poll() is None:  # noqa: ASYNC110 - there is nothing to wait on.
             await trio.sleep(_POLL)
         return
     if fd < 0:
@@ -146,9 +147,5 @@ async def _wait_zombie(popen: subprocess.Popen[bytes]) -> None:
 
 
 def _signal_group(group: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass
-    except PermissionError:  # All that is left is zombies of another user (a macOS and old-kernel habit).
-        pass

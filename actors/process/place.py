@@ -102,7 +102,7 @@ class Place:
         (self.path / "pid").unlink(missing_ok=True)
 
     async def clear(self, program: str) -> tuple[procfs.Identity, ...]:
-        """Kill what an earlier parent, or an earlier life of the server, left running here; return what it was.
+        """Kill what an earlier parent, or an earlier life of the server, left here; return what it was.
 
         Only the recorded process (same boot, pid and start time) with its family, and processes of *program*
         that work inside the data directory. A number in a stale file reaches nobody.
@@ -114,7 +114,7 @@ class Place:
         for process in leftover:
             procfs.send(process, signal.SIGKILL)
         with trio.move_on_after(_VANISH_WITHIN, shield=True):
-            while any(procfs.alive(process) for process in leftover):
+            while any(procfs.alive(process) for process in leftover):  # noqa: ASYNC110 - not our children.
                 await trio.sleep(0.01)
             self.forget()
             await trio.lowlevel.checkpoint()

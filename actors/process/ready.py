@@ -1,4 +1,4 @@
-"""How to know that a server is ready: by a real answer in its own protocol, never by a log line or a pause."""
+"""How to know that a server is ready: by a real answer in its own protocol, not a log line or a pause."""
 
 import struct
 from typing import TypeAlias

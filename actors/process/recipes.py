@@ -1,7 +1,7 @@
 """Recipes: what it takes to run a server, as frozen data. Building one starts and looks up nothing.
 
-Texts may hold ``{data}``, ``{host}``, ``{port}`` and ``{bin}`` (the directory of the program); they are filled
-in when the process starts. Other braces stay as they are.
+Texts may hold ``{data}``, ``{host}``, ``{port}`` and ``{bin}`` (the directory of the program); they are
+filled in when the process starts. Other braces stay as they are.
 """
 
 import signal
@@ -19,8 +19,8 @@ from resprout.actors.process.ready import PortOpen, PostgresAnswers, Readiness, 
 class Prepare:
     """How the data directory is made, once.
 
-    The command writes to ``{data}/<makes>.new``, which is renamed to ``{data}/<makes>`` when it has succeeded:
-    a start that is killed half-way leaves nothing that looks finished. With *template*, that directory is
+    The command writes to ``{data}/<makes>.new``, renamed to ``{data}/<makes>`` when it has succeeded: a start
+    that is killed half-way leaves nothing that looks finished. With *template*, that directory is
     copied instead of running the command.
     """
 
@@ -73,8 +73,8 @@ Fsync = Literal["always", "everysec", "no"]
 def redis(*, fsync: Fsync = "always", arguments: Sequence[str] = ()) -> ServerRecipe:
     """Redis or Valkey with an append-only file and no snapshots: what it acknowledged survives ``kill -9``.
 
-    ``fsync="always"`` also survives a power cut; ``everysec`` may lose a second then, and both keep everything
-    when only the process is killed. *arguments* are appended, so they win.
+    With ``fsync="always"`` it survives a power cut as well, while ``everysec`` may lose a second then.
+    *arguments* are appended, so they win.
     """
     return ServerRecipe(
         service="redis",
@@ -106,7 +106,7 @@ def postgres(
     """Postgres with a superuser ``postgres`` and no password, listening on TCP alone.
 
     ``durable=False`` turns fsync off: a killed server still loses nothing, a power cut may lose everything.
-    *template* is a directory made by an earlier initdb of the same version, copied instead of running it again.
+    *template* is a directory made by an earlier initdb of the same version, copied instead of a new initdb.
     """
     chosen = {
         "listen_addresses": "{host}",

@@ -117,19 +117,18 @@ async def postgres_server(*, settings: dict[str, str] | None = None) -> AsyncIte
 
 
 async def _postgres_template() -> Path:
-    """The data directory of a server that was initialised, started and stopped in order, made at first use."""
-    directory = _template_directory()
-    template = Path(directory.name, "data", "pgdata")
-    if not template.exists():
-        made = Server(recipes.postgres(durable=False), Path(directory.name))
+    """A data directory that was initialised, started once and stopped in order; made at first use."""
+    directory = Path(_template_directory().name)
+    made = trio.Path(directory, "made")
+    if not await made.exists():
+        first = Server(recipes.postgres(durable=False), directory)
         try:
-            await made.start()
+            await first.start()
+            await first.stop()
         finally:
-            with trio.move_on_after(10, shield=True):
-                await made.stop()
-    else:
-        await trio.lowlevel.checkpoint()
-    return template
+            await first.aclose()
+        await made.touch()
+    return directory / "data" / "pgdata"
 
 
 @functools.cache
