@@ -1,0 +1,48 @@
+"""What is promised: exactly these names. A change here is a change users notice; it needs a line in CHANGELOG."""
+
+import importlib
+import inspect
+
+import pytest
+
+RUNTIME = """
+Actor ActorCrashed ActorError ActorExited ActorRestarting ActorStarted ActorStopped ActorStuck Address
+BRUTAL_KILL Backoff CallTimeoutError CastFailed ChildExit CircuitOpen Context Crashed DeadLetter
+DeadlineExceeded Described Down Draining Event EventStream ExitReason Fact INFINITY Killed Life LinkedExit
+Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError Normal NotFoundError OutcomeUnknown
+Overflow PoolExhausted Recipe Ref ReplyError ResproutError SelfCallError Sent ServiceError Shutdown
+ShutdownTime Signal Snapshot StartFailed StartTimeout Subscriber SubscriberFailed System Timer TreeError
+Unavailable UnknownMessageError log_events log_to_stderr open_runtime run serve
+"""
+
+SUPERVISORS = """
+AlreadyPresent AutoShutdown ChildCounts ChildError ChildInfo ChildNotFound ChildRunning ChildSpec
+ChildStartFailed CoolDown DynamicSupervisor GIVE_UP Intensity LimitReached ONE_FOR_ALL ONE_FOR_ONE
+PERMANENT REST_FOR_ONE RestartType Strategy Supervisor SupervisorSpec TEMPORARY TRANSIENT TooManyChildren
+child dynamic_supervisor supervisor
+"""
+
+PACKAGES = {
+    "resprout.runtime": RUNTIME.split(),
+    "resprout.supervisors": SUPERVISORS.split(),
+    "resprout": RUNTIME.split() + SUPERVISORS.split(),
+}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_promises_exactly_these_names(package: str) -> None:
+    assert sorted(importlib.import_module(package).__all__) == sorted(PACKAGES[package])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_promised_name_is_there(package: str) -> None:
+    module = importlib.import_module(package)
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_promised_name_is_explained(package: str) -> None:
+    module = importlib.import_module(package)
+    promised = {name: getattr(module, name) for name in module.__all__}
+    made = {name: each for name, each in promised.items() if inspect.isclass(each) or inspect.isroutine(each)}
+    assert [name for name, each in made.items() if not (each.__doc__ or "").strip()] == []
