@@ -1,0 +1,50 @@
+"""Connections that never fail for good: the state machine, the keeper that drives it, the gate clients hold."""
+
+from resprout.actors.connection.actor import Connection, ConnectionStuckError, Status
+from resprout.actors.connection.events import (
+    AttemptFailed,
+    ConnectionChanged,
+    ConnectionEvent,
+    FailureKind,
+    LinkLost,
+    ProbeMissed,
+    Recovered,
+)
+from resprout.actors.connection.gate import Drainable, Gate, Link
+from resprout.actors.connection.keeper import Connect, Keeper
+from resprout.actors.connection.policy import KeeperPolicy
+from resprout.actors.connection.states import (
+    BackingOff,
+    Connecting,
+    ConnectionState,
+    Degraded,
+    Draining,
+    Ready,
+    Stopped,
+)
+
+__all__ = [
+    "AttemptFailed",
+    "BackingOff",
+    "Connect",
+    "Connecting",
+    "Connection",
+    "ConnectionChanged",
+    "ConnectionEvent",
+    "ConnectionState",
+    "ConnectionStuckError",
+    "Degraded",
+    "Drainable",
+    "Draining",
+    "FailureKind",
+    "Gate",
+    "Keeper",
+    "KeeperPolicy",
+    "Link",
+    "LinkLost",
+    "ProbeMissed",
+    "Ready",
+    "Recovered",
+    "Status",
+    "Stopped",
+]

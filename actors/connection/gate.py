@@ -10,7 +10,7 @@ where a function call is too dear, and call `Gate.link` only when it is None.
 import math
 import random
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import trio
 
@@ -34,6 +34,7 @@ from resprout.actors.connection.states import (
     Stopped,
 )
 from resprout.runtime import errors
+from resprout.runtime.classify import is_programming_error
 from resprout.runtime.events import Event
 
 
@@ -49,6 +50,14 @@ class Link(Protocol):
 
     async def aclose(self) -> None:
         """Close; idempotent, bounded, safe under cancellation."""
+
+
+@runtime_checkable
+class Drainable(Protocol):
+    """A link that knows when it is idle. A drain of another waits for `Gate.drained`, or out its time."""
+
+    async def wait_idle(self) -> None:
+        """Return when no call is in flight."""
 
 
 L = TypeVar("L", bound=Link)
@@ -180,6 +189,62 @@ class Gate(Generic[L]):
         if self.last_error is not None:
             message += f" (last error: {self.last_error!r})"
         return kind(self.service, message, state=self.state.name, retry_after=wait, cause=self.last_error)
+
+    # What the health monitor and the console use.
+
+    def trouble(self) -> str:
+        """Why a call now would be refused; empty while calls pass. Asks nobody."""
+        return "" if self.live is not None else str(self.refusal())
+
+    async def check(self) -> None:
+        """Probe the live link on behalf of somebody outside; a miss is handled as one of the keeper's own.
+
+        Raises:
+            Unavailable: No link, or it did not answer the probe in time.
+            Draining: Stopping on request.
+        """
+        link = self.link()
+        try:
+            with trio.fail_after(self.policy.probe_timeout):
+                await link.probe()
+        except Exception as error:
+            if is_programming_error(error):
+                raise
+            self.probe_missed(link, error)
+            raise errors.Unavailable(
+                self.service, f"the probe failed: {error!r}", state=self.state.name, cause=error
+            ) from error
+        self.probe_answered(link)
+
+    def describe(self) -> dict[str, str | int | float | bool | None]:
+        """Facts for the tree's snapshot: state, when the next attempt is due, what went wrong last."""
+        facts: dict[str, str | int | float | bool | None] = {
+            "service": self.service,
+            "state": self.state.name,
+        }
+        match self.state:
+            case BackingOff(attempt=attempt, until=until):
+                facts |= {"attempt": attempt, "retry_in": round(max(0.0, until - trio.current_time()), 3)}
+            case Degraded(why=why):
+                facts["why"] = why
+            case Connecting(failures=failures):
+                facts["attempt"] = failures + 1
+            case _:
+                pass
+        if self.live is None and self.last_error is not None:
+            facts["last_error"] = repr(self.last_error)
+        return facts
+
+    @property
+    def drains(self) -> bool:
+        """Whether there is a live link that knows when its calls in flight are done."""
+        return isinstance(self.live, Drainable)
+
+    async def wait_stopped(self) -> None:
+        """Wait until the connection has stopped, as it does after `drain`."""
+        await trio.lowlevel.checkpoint()
+        while not isinstance(self.state, Stopped):
+            await self._moved.wait()
 
     # What the keeper uses.
 

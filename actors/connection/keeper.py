@@ -26,11 +26,11 @@ except programming errors (`resprout.runtime.classify`): these come out of `run`
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Generic, Protocol, runtime_checkable
+from typing import Generic
 
 import trio
 
-from resprout.actors.connection.gate import Gate, L, Link
+from resprout.actors.connection.gate import Drainable, Gate, L, Link
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
 from resprout.actors.connection.states import BackingOff, Connecting, Draining, Stopped
 from resprout.runtime.classify import is_programming_error, unwrapped
@@ -39,14 +39,6 @@ from resprout.runtime.events import Event
 __all__ = ["Connect", "Drainable", "Gate", "Keeper", "KeeperPolicy", "Link"]
 
 Connect = Callable[[trio.Nursery], Awaitable[L]]
-
-
-@runtime_checkable
-class Drainable(Protocol):
-    """A link that knows when it is idle. The keeper of another waits for `Gate.drained`, or out the time."""
-
-    async def wait_idle(self) -> None:
-        """Return when no call is in flight."""
 
 
 class Keeper(Generic[L]):

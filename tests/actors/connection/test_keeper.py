@@ -2,7 +2,6 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -13,69 +12,7 @@ from resprout.actors.connection.keeper import Keeper, KeeperPolicy
 from resprout.actors.connection.states import BackingOff, Connecting, Degraded, Draining, Ready, Stopped
 from resprout.runtime import errors
 from resprout.runtime.events import Event
-
-
-class FakeLink:
-    """A link that does as it is told."""
-
-    def __init__(self) -> None:
-        self.probes: list[float] = []
-        self.answers = True
-        self.hangs = False
-        self.closed = 0
-        self._lost = trio.Event()
-        self._why: Exception = ConnectionResetError("peer reset")
-
-    async def probe(self) -> None:
-        self.probes.append(trio.current_time())
-        if self.hangs:
-            await trio.sleep_forever()
-        await trio.sleep(0.01)
-        if not self.answers:
-            raise ConnectionError("wrong echo")
-
-    async def wait_lost(self) -> Exception:
-        await self._lost.wait()
-        return self._why
-
-    async def aclose(self) -> None:
-        self.closed += 1
-        await trio.lowlevel.checkpoint()
-
-    def die(self, why: Exception | None = None) -> None:
-        self._why = why or self._why
-        self._lost.set()
-
-
-@attrs.define
-class FakeServer:
-    """Accepts, refuses or hangs; remembers what was tried."""
-
-    up: bool = True
-    hangs: bool = False
-    bad_probes: bool = False
-    error: Exception = attrs.field(factory=lambda: ConnectionRefusedError("refused"))
-    attempts: list[float] = attrs.field(factory=list)
-    links: list[FakeLink] = attrs.field(factory=list)
-    on_connect: Callable[[trio.Nursery, FakeLink], None] | None = None
-
-    async def connect(self, nursery: trio.Nursery) -> FakeLink:
-        self.attempts.append(trio.current_time())
-        if self.hangs:
-            await trio.sleep_forever()
-        await trio.sleep(0.02)
-        if not self.up:
-            raise self.error
-        link = FakeLink()
-        link.answers = not self.bad_probes
-        self.links.append(link)
-        if self.on_connect is not None:
-            self.on_connect(nursery, link)
-        return link
-
-    @property
-    def link(self) -> FakeLink:
-        return self.links[-1]
+from tests.actors.connection.fake_server import FakeLink, FakeServer
 
 
 def make_keeper(
