@@ -7,6 +7,7 @@ import attrs
 from resprout.actors.connection.keeper import Keeper
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
 from resprout.actors.redis.connect import RedisConnect, UrlSource
+from resprout.actors.redis.endpoint import parse_url
 from resprout.actors.redis.line import LinkLimits
 from resprout.actors.redis.link import RedisLink
 from resprout.runtime.actor import Actor
@@ -36,6 +37,11 @@ class RedisConnection(Actor):
     ssl_context: ssl.SSLContext | None = None
     service: str = "redis"
     _keeper: Keeper[RedisLink] = attrs.field(init=False, repr=False)
+
+    @url.validator
+    def _check_url(self, _attribute: object, url: UrlSource) -> None:
+        if isinstance(url, str):
+            parse_url(url)
 
     async def on_start(self) -> None:
         context = self.context

@@ -1,0 +1,108 @@
+"""The connection as an actor in a supervised tree, with a Redis that really dies."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+
+from resprout.actors.redis import WAIT, RedisClient, RedisConnection
+from resprout.runtime import Event, Name, ServiceError, Unavailable, open_runtime
+from resprout.runtime.lifecycle import ActorRestarting
+from resprout.supervisors import child, supervisor
+from resprout.testing.servers import LocalServer
+
+pytestmark = pytest.mark.real
+
+REDIS = Name(RedisConnection, "redis")
+
+
+@asynccontextmanager
+async def tree(url: str) -> AsyncIterator[list[Event]]:
+    """A supervisor with one connection; yields the events of the runtime."""
+    events: list[Event] = []
+    app = supervisor("app", child("redis", partial(RedisConnection, url), name=REDIS))
+    async with open_runtime(app) as runtime:
+        runtime.events.subscribe(events.append)
+        yield events
+
+
+async def test_a_killed_redis_heals_without_any_restart(redis_at: LocalServer) -> None:
+    redis = RedisClient(REDIS)
+    async with tree(redis_at.url) as events:
+        assert await redis.using(on_down=WAIT).set("k", "v") is True
+        for _ in range(3):
+            redis_at.kill()
+            await trio.sleep(0.05)
+            refused = 0
+            with trio.fail_after(10):
+                while refused < 5:
+                    with pytest.raises(ServiceError):
+                        await redis.get("k")
+                    refused += 1
+                await redis_at.restart()
+                assert await redis.using(on_down=WAIT, timeout=9).set("k", "v") is True
+                assert await redis.get("k") == b"v"
+        assert [event for event in events if isinstance(event, ActorRestarting)] == []
+
+
+async def test_load_through_an_outage_gets_answers_or_typed_errors_and_never_none(
+    redis_at: LocalServer,
+) -> None:
+    redis = RedisClient(REDIS)
+    answered = refused = 0
+    stop = False
+
+    async def load() -> None:
+        nonlocal answered, refused
+        while not stop:
+            try:
+                assert await redis.get("k") == b"v"
+                answered += 1
+            except ServiceError:
+                refused += 1
+                await trio.sleep(0.01)
+
+    async with tree(redis_at.url) as events:
+        await redis.using(on_down=WAIT).set("k", "v")
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(load)
+            await trio.sleep(0.2)
+            redis_at.freeze()
+            await trio.sleep(0.2)
+            redis_at.thaw()
+            await trio.sleep(0.2)
+            before = answered
+            await redis_at.stop()  # In order, so that the data are there again.
+            await trio.sleep(0.3)
+            await redis_at.restart()
+            with trio.fail_after(10):
+                while answered == before or refused == 0:
+                    await trio.sleep(0.05)
+            await trio.sleep(0.3)
+            stop = True
+        assert answered > before > 0
+        assert [event for event in events if isinstance(event, ActorRestarting)] == []
+
+
+async def test_a_wrong_address_does_not_stop_the_tree_from_starting() -> None:
+    redis = RedisClient(REDIS)
+    async with tree("redis://127.0.0.1:1") as _:
+        await trio.sleep(0.05)
+        with pytest.raises(Unavailable) as caught:
+            await redis.get("k")
+        assert isinstance(caught.value.cause, OSError)
+
+
+async def test_a_wrong_url_is_refused_before_anything_starts() -> None:
+    with pytest.raises(ValueError, match="wrong Redis URL"):
+        RedisConnection("http://localhost")
+
+
+async def test_one_client_serves_tree_after_tree(redis_at: LocalServer) -> None:
+    redis = RedisClient(REDIS, on_down=WAIT)
+    for _ in range(2):
+        async with tree(redis_at.url):
+            await redis.ping()
