@@ -44,7 +44,7 @@ def present_gate() -> Gate[FakeLink]:
 
 async def test_a_tree_starts_without_waiting_for_the_remote(autojump_clock: MockClock) -> None:
     server = FakeServer(up=False)
-    async with open_runtime(tree_with(server)):
+    async with open_runtime(tree_with(server), seed=7):
         assert trio.current_time() == 0
         with pytest.raises(errors.Unavailable):
             present_gate().link()
@@ -56,7 +56,7 @@ async def test_an_hour_of_outage_costs_no_restart_and_the_first_chance_is_taken(
     autojump_clock: MockClock,
 ) -> None:
     server, events = FakeServer(up=False), list[Event]()
-    async with open_runtime(tree_with(server)) as runtime:
+    async with open_runtime(tree_with(server), seed=7) as runtime:
         runtime.events.subscribe(events.append)
         await trio.sleep(3600)
         status = await FAKE.call(FakeConnection.status)
@@ -74,7 +74,7 @@ async def test_a_programming_error_crashes_the_actor_and_the_restarted_one_conne
 ) -> None:
     server, events = FakeServer(), list[Event]()
     server.up, server.error = False, TypeError("a bug")
-    async with open_runtime(tree_with(server)) as runtime:
+    async with open_runtime(tree_with(server), seed=7) as runtime:
         runtime.events.subscribe(events.append)
         await trio.sleep(0.05)
         server.up = True
@@ -87,7 +87,7 @@ async def test_a_programming_error_crashes_the_actor_and_the_restarted_one_conne
 
 async def test_operators_can_nudge_reconnect_and_drain(autojump_clock: MockClock) -> None:
     server = FakeServer()
-    async with open_runtime(tree_with(server)):
+    async with open_runtime(tree_with(server), seed=7):
         await trio.sleep(10)
         await FAKE.call(FakeConnection.reconnect, "credentials changed")
         await trio.sleep(1)
@@ -102,7 +102,7 @@ async def test_operators_can_nudge_reconnect_and_drain(autojump_clock: MockClock
         assert isinstance((await FAKE.call(FakeConnection.status)).state, Ready)
         await FAKE.call(FakeConnection.drain)
         assert isinstance((await FAKE.call(FakeConnection.status)).state, Draining)
-        await trio.sleep(10)
+        await trio.sleep(10.1)
         status = await FAKE.call(FakeConnection.status)
         assert isinstance(status.state, Stopped)
         assert status.retry_after is None
@@ -110,7 +110,7 @@ async def test_operators_can_nudge_reconnect_and_drain(autojump_clock: MockClock
 
 async def test_a_connection_that_stands_still_is_restarted(autojump_clock: MockClock) -> None:
     server, events = FakeServer(), list[Event]()
-    async with open_runtime(tree_with(server)) as runtime:
+    async with open_runtime(tree_with(server), seed=7) as runtime:
         runtime.events.subscribe(events.append)
         await trio.sleep(10)
         await FAKE.call(FakeConnection.freeze)
@@ -133,7 +133,7 @@ async def test_an_orderly_stop_waits_only_for_calls_in_flight_and_closes_the_lin
     autojump_clock: MockClock, kind: type[FakeLink]
 ) -> None:
     server = FakeServer(make_link=kind)
-    async with open_runtime(tree_with(server)):
+    async with open_runtime(tree_with(server), seed=7):
         await trio.sleep(10)
         gate = present_gate()
     assert trio.current_time() == pytest.approx(12 if kind is BusyLink else 10)
@@ -143,7 +143,7 @@ async def test_an_orderly_stop_waits_only_for_calls_in_flight_and_closes_the_lin
 
 async def test_the_tree_shows_the_state_of_the_connection(autojump_clock: MockClock) -> None:
     server = FakeServer()
-    async with open_runtime(tree_with(server)) as runtime:
+    async with open_runtime(tree_with(server), seed=7) as runtime:
         await trio.sleep(1)
         assert runtime.snapshot().children[0].facts == {"service": "fake", "state": "ready"}
         server.up = False
@@ -159,7 +159,7 @@ async def test_a_check_from_outside_uses_the_real_link_and_counts_as_a_probe(
     autojump_clock: MockClock,
 ) -> None:
     server = FakeServer()
-    async with open_runtime(tree_with(server)):
+    async with open_runtime(tree_with(server), seed=7):
         await trio.sleep(1)
         gate = present_gate()
         await gate.check()
