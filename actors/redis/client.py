@@ -19,12 +19,12 @@ from resprout.actors.redis.known import Known, Vocabulary, empty_reply
 from resprout.actors.redis.link import WRONG_SERVER
 from resprout.actors.redis.pipeline import RedisPipeline
 from resprout.actors.redis.policy import FAIL_FAST, CallPolicy, OnDown
+from resprout.actors.redis.resp import pack
 from resprout.actors.redis.slot import NoReply
 
 if TYPE_CHECKING:
-    from resprout.actors.redis.actor import RedisConnection
-
     from resprout.actors.connection.gate import Gate
+    from resprout.actors.redis.actor import RedisConnection
     from resprout.actors.redis.link import RedisLink
     from resprout.runtime.ref import Address
 
@@ -92,7 +92,7 @@ class RedisClient(Catalogue):
         known = vocabulary.get(args[0]) or vocabulary.learn(args)
         if known.command.waits and (seconds := block_seconds(known.command, args)) is not None:
             return await self._wait_on_server(known, args, options, seconds)
-        data = known.packed(args)
+        data = pack(args) if known.words is None else known.packed(args)
         try:
             if (gate := courier.gate) is not None and (link := gate.live) is not None:
                 try:
@@ -105,7 +105,7 @@ class RedisClient(Catalogue):
                 reply = await self._deliver(known, data)
         except ResponseError as error:
             return empty_reply(error, options)
-        return vocabulary.shaped(known, reply, options)
+        return reply if known.plain else vocabulary.shaped(known, reply, options)
 
     async def _deliver(
         self, known: Known, data: bytes, failed: tuple[RedisLink, Exception] | None = None

@@ -25,11 +25,13 @@ class Known:
         command: What we know of it.
         words: What replaces the name on the wire; None if the name is one word.
         shape: Makes the reply into what redis-py returns; None leaves it.
+        plain: The reply is what the caller gets, and the arguments are what is sent.
     """
 
     command: Command
     words: tuple[str, ...] | None
     shape: Callable[..., Any] | None
+    plain: bool
 
     def packed(self, args: tuple[Any, ...]) -> bytes:
         """The bytes of the command with *args*, its name included."""
@@ -61,7 +63,8 @@ class Vocabulary:
         name = args[0].decode() if isinstance(args[0], bytes) else str(args[0])
         command = command_named(name, args[1] if len(args) > 1 else None)
         words = command.words if len(command.words) != 1 else None
-        known = Known(command, words, self.shapes.get(name))
+        shape = self.shapes.get(name)
+        known = Known(command, words, shape, plain=shape is None and words is None and not self.decode)
         if command.name == name.upper() and len(self._known) < MAX_KNOWN:
             self._known[args[0]] = known  # A subcommand among the arguments must be looked at each time.
         return known

@@ -42,10 +42,11 @@ class Line:
 
     def __init__(self, wire: Wire, limits: LinkLimits) -> None:
         self._wire, self._limits = wire, limits
+        self._max_pending, self._max_bytes = limits.max_in_flight, limits.max_unsent_bytes
         self.pending: deque[Slot] = deque()
         self.unsent: list[bytes] = []
         self._unsent_bytes = 0
-        self._batch: list[bytes] = []
+        self.batch: list[bytes] = []
         self._batch_start = 0
         self._backlog: deque[tuple[Sequence[Slot], Sequence[bytes]]] = deque()
 
@@ -53,12 +54,16 @@ class Line:
 
     def add(self, slot: Slot, command: bytes) -> None:
         """Queue one command, or let its caller wait for room."""
-        if self._backlog or not self._has_room():
-            self._backlog.append(((slot,), (command,)))
-        else:
+        if (
+            len(self.pending) < self._max_pending
+            and self._unsent_bytes < self._max_bytes
+            and not self._backlog
+        ):
             self.pending.append(slot)
             self.unsent.append(command)
             self._unsent_bytes += len(command)
+        else:
+            self._backlog.append(((slot,), (command,)))
 
     def add_many(self, slots: Sequence[Slot], commands: Sequence[bytes]) -> None:
         """Queue *commands* with nobody else's in between. The last slot has the waiting task."""
@@ -70,8 +75,7 @@ class Line:
             self._unsent_bytes += sum(map(len, commands))
 
     def _has_room(self) -> bool:
-        limits = self._limits
-        return len(self.pending) < limits.max_in_flight and self._unsent_bytes < limits.max_unsent_bytes
+        return len(self.pending) < self._max_pending and self._unsent_bytes < self._max_bytes
 
     def refill(self) -> None:
         """Let those in who waited for room; who was cancelled there is never sent."""
@@ -86,19 +90,32 @@ class Line:
 
     def begin_batch(self) -> bytes:
         """All commands that wait to be written, as one piece."""
-        self._batch, self.unsent = self.unsent, []
+        self.batch, self.unsent = self.unsent, []
         self._batch_start = self._wire.flushed
-        return b"".join(self._batch)
+        return b"".join(self.batch)
 
     def end_batch(self, size: int) -> None:
         """The batch of *size* bytes is written."""
-        self._batch = []
+        self.batch = []
         self._unsent_bytes -= size
         self.refill()
 
+    def shipped(self, size: int) -> None:
+        """The first *size* bytes of `unsent` are written. What is left of a command is as good as unsent."""
+        self._unsent_bytes -= size
+        if not self._unsent_bytes:
+            self.unsent = []
+            return
+        while size:
+            command = self.unsent[0]
+            if size < len(command):
+                self.unsent[0] = command[size:]
+                break
+            size -= len(self.unsent.pop(0))
+
     def answerable(self) -> int:
         """How many slots the server can answer now: it cannot have the rest of the commands whole."""
-        unfinished = sum(mark is Sent.NO for mark in self._batch_marks()) if self._batch else 0
+        unfinished = sum(mark is Sent.NO for mark in self._batch_marks()) if self.batch else 0
         return len(self.pending) - len(self.unsent) - unfinished
 
     # Time.
@@ -143,7 +160,7 @@ class Line:
                 slot.wake(NoReply(why, Sent.NO, slot.deadline))
         self.pending.clear()
         self._backlog.clear()
-        self.unsent, self._batch = [], []
+        self.unsent, self.batch = [], []
 
     def _marks(self) -> list[Sent]:
         """For each pending slot, oldest first, whether its command has left."""
@@ -154,4 +171,4 @@ class Line:
     def _batch_marks(self) -> list[Sent]:
         start, wire = self._batch_start, self._wire
         progress = Progress(flushed=wire.flushed - start, attempted=wire.attempted - start)
-        return list(progress.marks([len(command) for command in self._batch]))
+        return list(progress.marks([len(command) for command in self.batch]))

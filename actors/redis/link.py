@@ -20,6 +20,10 @@ from resprout.actors.redis.slot import NoReply, ProtocolViolation, ReplyOverdue,
 from resprout.actors.redis.wire import Wire
 from resprout.runtime.errors import Sent
 
+SHIPLOAD = 32
+"""So many commands are written at once by the task that brings the last of them, not left to the writer: the
+server works on them while other tasks still add theirs."""
+
 WRONG_SERVER = (RedisConnectionError, ReadOnlyError, MasterDownError)
 """Error replies that say: this server, or this login, is not the right one now. They expire the link.
 
@@ -46,6 +50,7 @@ class RedisLink:
         self.limits = limits or LinkLimits()
         self.pushes = 0
         self.proven = False
+        self._now = trio.lowlevel.current_clock().current_time  # One call less than trio.current_time.
         self._on_push = on_push
         self._wire = wire
         self._line = Line(wire, self.limits)
@@ -74,16 +79,18 @@ class RedisLink:
             NoReply: no reply, with what is known of the command.
             redis.exceptions.RedisError: the server answered with an error.
         """
-        now = trio.current_time()
+        now, line = self._now(), self._line
         slot = Slot(trio.lowlevel.current_task(), now + timeout)
         if self._lost is not None:
             raise NoReply(self._lost, Sent.NO, slot.deadline)
         if slot.deadline < self._soonest:
             self._wake_at(slot.deadline)
-        if self._line.pending or not self._sent_at_once(slot, data, now):
-            self._line.add(slot, data)
+        if line.pending or not self._sent_at_once(slot, data, now):
+            line.add(slot, data)
             if self._sleeping_writer is not None:
                 self._wake_writer()
+            elif len(line.unsent) == SHIPLOAD:
+                self._ship()
         try:
             return await trio.lowlevel.wait_task_rescheduled(slot.abort)
         except WRONG_SERVER as error:
@@ -110,7 +117,7 @@ class RedisLink:
         Args:
             atomic: Nothing runs before the last command (``EXEC``): decides what `NoReply.sent` says.
         """
-        now = trio.current_time()
+        now = self._now()
         slots = [Slot(None, now + timeout) for _ in commands]
         last = slots[-1]
         if self._lost is not None:
@@ -144,7 +151,7 @@ class RedisLink:
         self._lost = why
         self._lost_event.set()
         if self._line.pending:
-            self._retire_by = trio.current_time() + self.limits.drain_time
+            self._retire_by = self._now() + self.limits.drain_time
             self._wake_at(self._retire_by)
         else:
             self.abort(why)
@@ -176,7 +183,7 @@ class RedisLink:
 
         Left out while the line is headed by a command that may take longer than a probe; it has a deadline.
         """
-        if self._line.busy_until() > trio.current_time() + self.limits.reply_timeout:
+        if self._line.busy_until() > self._now() + self.limits.reply_timeout:
             return
         word = secrets.token_hex(8).encode()
         echo = await self.call(pack(("PING", word)), self.limits.reply_timeout)
@@ -222,6 +229,16 @@ class RedisLink:
         self._wake_writer()
         return True
 
+    def _ship(self) -> None:
+        """Write what waits, as far as it goes at once; the writer is on its way and writes the rest."""
+        if not self._line.batch:
+            try:
+                taken = self._wire.send_now(b"".join(self._line.unsent))
+            except OSError as error:
+                self.abort(error)
+            else:
+                self._line.shipped(taken)
+
     def _wake_writer(self) -> None:
         if self._sleeping_writer is not None and self._line.unsent:
             writer, self._sleeping_writer = self._sleeping_writer, None
@@ -246,7 +263,7 @@ class RedisLink:
     async def _read(self) -> None:
         receive, parser, max_bytes = self._wire.receive, self._parser, self.limits.max_reply_bytes
         while data := await receive():
-            self._since = trio.current_time()
+            self._since = self._now()
             parser.feed(data)
             self._hand_out()
             if parser.len() > max_bytes:
@@ -295,7 +312,7 @@ class RedisLink:
         while True:
             with trio.CancelScope(deadline=self._soonest) as self._alarm:
                 await trio.sleep_forever()
-            self._expire(trio.current_time())
+            self._expire(self._now())
 
     def _wake_at(self, moment: float) -> None:
         self._soonest = min(self._soonest, moment)
