@@ -86,7 +86,9 @@ class StartFailed(ActorError):
     """The actor at *actor* did not start; nothing of it is left behind."""
 
     def __init__(self, actor: str, reason: ExitReason) -> None:
-        super().__init__(actor, f"{actor} did not start: {reason}")
+        below = reason.error if isinstance(reason, Crashed) else None
+        why = f"because {below}" if isinstance(below, StartFailed) else f": {reason}"
+        super().__init__(actor, f"{actor} did not start {why}".replace(" :", ":"))
         self.reason = reason
         if isinstance(reason, Crashed):
             self.__cause__ = reason.error
