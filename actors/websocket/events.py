@@ -1,0 +1,86 @@
+"""What the queue and the server report."""
+
+import attrs
+
+from resprout.runtime.events import Event
+
+
+@attrs.frozen(kw_only=True)
+class SessionStarted(Event):
+    """A client of *stream* is connected, and gets everything after sequence *start*."""
+
+    stream: str
+    user: str
+    start: int
+
+
+@attrs.frozen(kw_only=True)
+class SessionEnded(Event):
+    """A client's session is over after *seconds*; *code* is the WebSocket's close code."""
+
+    stream: str
+    user: str
+    code: int
+    reason: str
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class MessageFailed(Event):
+    """A connected client could not deal with a message, *failures* times by now."""
+
+    stream: str
+    seq: int
+    id: str
+    reason: str
+    failures: int
+
+
+@attrs.frozen(kw_only=True)
+class MessageDied(Event):
+    """A message went to the dead letters of *stream*; redrive it once the reason is gone."""
+
+    stream: str
+    seq: int
+    id: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class StreamReset(Event):
+    """A client had messages of *stream* that the store does not know: the store lost some. Look at its disk."""
+
+    stream: str
+    epoch: str
+
+
+@attrs.frozen(kw_only=True)
+class StoreWeak(Event):
+    """The store could lose messages it accepted, by *weakness*."""
+
+    store: str
+    weakness: str
+
+
+@attrs.frozen(kw_only=True)
+class StoreAway(Event):
+    """The store could not be used just now; what needs it is tried again."""
+
+    store: str
+    error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionRefused(Event):
+    """A connection was turned away before it had a session; *address* is who asked."""
+
+    address: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionBroken(Event):
+    """A connection ended by an unexpected error below the session; the others are not concerned."""
+
+    address: str
+    error: Exception
