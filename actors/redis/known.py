@@ -60,13 +60,14 @@ class Vocabulary:
         Raises:
             CommandRefused: It does not fit a shared connection.
         """
-        name = args[0].decode() if isinstance(args[0], bytes) else str(args[0])
-        command = command_named(name, args[1] if len(args) > 1 else None)
+        given, *rest = args
+        name = given.decode() if isinstance(given, bytes) else str(given)
+        command = command_named(name, rest[0] if rest else None)
         words = command.words if len(command.words) != 1 else None
         shape = self.shapes.get(name)
         known = Known(command, words, shape, plain=shape is None and words is None and not self.decode)
         if command.name == name.upper() and len(self._known) < MAX_KNOWN:
-            self._known[args[0]] = known  # A subcommand among the arguments must be looked at each time.
+            self._known[given] = known  # A subcommand among the arguments must be looked at each time.
         return known
 
     def shaped(self, known: Known, reply: Any, options: dict[str, Any]) -> Any:

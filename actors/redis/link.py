@@ -79,6 +79,7 @@ class RedisLink:
             NoReply: no reply, with what is known of the command.
             redis.exceptions.RedisError: the server answered with an error.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()  # Who is cancelled already sends nothing.
         now, line = self._now(), self._line
         slot = Slot(trio.lowlevel.current_task(), now + timeout)
         if self._lost is not None:
@@ -117,6 +118,7 @@ class RedisLink:
         Args:
             atomic: Nothing runs before the last command (``EXEC``): decides what `NoReply.sent` says.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         now = self._now()
         slots = [Slot(None, now + timeout) for _ in commands]
         last = slots[-1]

@@ -21,6 +21,11 @@ FAIL_FAST = OnDown.FAIL_FAST
 WAIT = OnDown.WAIT
 
 
+def _is_a_deadline(_policy: object, _field: object, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"timeout must be more than 0 s and finite, not {value!r}")
+
+
 @attrs.frozen
 class CallPolicy:
     """How the calls of one client behave.
@@ -32,15 +37,10 @@ class CallPolicy:
         exclusive: Nobody else uses the connection: commands may wait on the server.
     """
 
-    timeout: float = attrs.field()
+    timeout: float = attrs.field(validator=_is_a_deadline)
     on_down: OnDown = FAIL_FAST
     idempotent: bool = False
     exclusive: bool = False
-
-    @timeout.validator
-    def _check_timeout(self, _attribute: object, value: float) -> None:
-        if not 0 < value < math.inf:
-            raise ValueError(f"timeout must be more than 0 s and finite, not {value!r}")
 
 
 class Verdict(enum.Enum):

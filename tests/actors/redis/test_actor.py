@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import trio
 
+from resprout.actors.connection.states import BackingOff, Connecting, Ready
 from resprout.actors.redis import WAIT, RedisClient, RedisConnection
 from resprout.runtime import Event, Name, ServiceError, Unavailable, open_runtime
 from resprout.runtime.lifecycle import ActorRestarting
@@ -106,3 +107,31 @@ async def test_one_client_serves_tree_after_tree(redis_at: LocalServer) -> None:
     for _ in range(2):
         async with tree(redis_at.url):
             await redis.ping()
+
+
+async def test_operators_see_the_state_and_can_reconnect_or_hurry_it(redis_at: LocalServer) -> None:
+    redis = RedisClient(REDIS)
+    async with tree(redis_at.url):
+        await redis.using(on_down=WAIT).ping()
+        assert isinstance((await REDIS.call(RedisConnection.status)).state, Ready)
+        number = await redis.client_id()
+        await REDIS.call(RedisConnection.reconnect, "the test wants it")
+        assert await redis.using(on_down=WAIT).client_id() > number
+        redis_at.kill()
+        await trio.sleep(0.05)
+        await REDIS.call(RedisConnection.nudge)
+        assert isinstance((await REDIS.call(RedisConnection.status)).state, BackingOff | Connecting)
+
+
+async def test_a_stop_lets_calls_in_flight_finish(redis_at: LocalServer) -> None:
+    replies: list[object] = []
+
+    async def slow() -> None:
+        replies.append(await redis.eval("local n = 0; for i = 1, 2e7 do n = n + 1 end; return 'done'", 0))
+
+    redis = RedisClient(REDIS)
+    async with trio.open_nursery() as nursery, tree(redis_at.url):
+        await redis.using(on_down=WAIT).ping()
+        nursery.start_soon(slow)
+        await trio.sleep(0.02)
+    assert replies == [b"done"]

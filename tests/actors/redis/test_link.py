@@ -78,6 +78,19 @@ async def test_a_cancelled_command_keeps_its_slot_and_nobody_sees_its_reply(link
         assert second.reply == b"for the second"
 
 
+async def test_who_is_cancelled_before_the_call_sends_nothing(linked) -> None:
+    async with linked() as (link, server):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await link.call(GET, 5.0)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await link.call_many([GET], 5.0, atomic=False)
+        with trio.move_on_after(0.05) as nothing_came:
+            await server.reads()
+        assert nothing_came.cancelled_caught
+
+
 async def test_a_reply_in_pieces_is_put_together(linked) -> None:
     async with linked() as (link, server), trio.open_nursery() as nursery:
         call = Asked(link, nursery)
