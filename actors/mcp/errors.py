@@ -11,7 +11,7 @@ class ToolError(ReplyError):
     """The tool ran and reports that it failed. Fix the arguments, or show the text to whoever asked."""
 
     def __init__(self, tool: str, text: str) -> None:
-        super().__init__(f"tool {tool} failed: {text}")
+        super().__init__(f"the tool {tool} failed: {text}")
         self.tool, self.text = tool, text
 
 

@@ -20,12 +20,3 @@ class ServerWrote(ConnectionEvent):
 
     stream: str
     line: str
-
-
-@attrs.frozen(kw_only=True)
-class CallReplayed(ConnectionEvent):
-    """A request got no answer and is sent again, because it never left or is safe to repeat."""
-
-    request: str
-    attempt: int
-    why: str

@@ -171,22 +171,28 @@ class Watched(httpx2.AsyncByteStream):
 
     def __init__(self, body: httpx2.AsyncByteStream, transport: HttpTransport, limit: int | None) -> None:
         self._body, self._transport, self._limit = body, transport, limit
+        self._chunks = body.__aiter__()
+        self._seen = 0
 
-    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        seen = 0
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
         try:
-            async for chunk in self._body:
-                seen += len(chunk)
-                if self._limit is not None and seen > self._limit:
-                    raise httpx2.StreamError(f"the answer is longer than {self._limit} bytes")
-                yield chunk
+            chunk = await anext(self._chunks)
         except (httpx2.RequestError, OSError) as error:
             self._transport.note(in_our_words(error))
             self._transport.suspect()
             raise httpx2.StreamError(f"the answer broke off: {error!r}") from error
+        self._seen += len(chunk)
+        if self._limit is not None and self._seen > self._limit:
+            raise httpx2.StreamError(f"the answer is longer than {self._limit} bytes")
+        return chunk
 
     async def aclose(self) -> None:
         """Close the body."""
+        if isinstance(self._chunks, AsyncGenerator):
+            await self._chunks.aclose()
         await self._body.aclose()
 
 

@@ -34,11 +34,11 @@ class LineReader:
 
     async def __anext__(self) -> bytes:
         while True:
+            await trio.lowlevel.checkpoint()
             line = self._take()
             if line is None:
                 line = await self._receive()
             if line:
-                await trio.lowlevel.checkpoint()
                 return line
 
     def _take(self) -> bytes | None:

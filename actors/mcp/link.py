@@ -9,7 +9,6 @@ the session), else a probe that fails. A single failed or overdue request only m
 tool does not cost its neighbours their session.
 """
 
-import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Generic, TypeVar
 
@@ -40,6 +39,9 @@ T = TypeVar("T")
 
 # A little less than a keeper's deadline for a probe, so that the link can say what it knows.
 PROBE_TIMEOUT: Final = 4.0
+
+# For the one answer of an old handshake; every other request brings a deadline of its own.
+HANDSHAKE_TIMEOUT: Final = 20.0
 
 # Seconds between two looks at a server that tells of changes, or fails requests, without end.
 LOOK_INTERVAL: Final = 0.1
@@ -101,6 +103,11 @@ class McpLink:
         self._suspicion, self._idle = trio.Event(), trio.Event()
         self._overdue = False  # A request was not answered in time, and none since.
         self._session = trio.CancelScope()
+
+    @property
+    def lost(self) -> Exception | None:
+        """Why the session takes no more requests; None while it does."""
+        return self._why
 
     async def request(self, name: str, send: Callable[[Client], Awaitable[T]], *, timeout: float) -> T:
         """Make one request over this session.
@@ -195,7 +202,7 @@ class McpLink:
         try:
             async with trio.open_nursery() as self._calls:
                 with self._session:
-                    await self._keep_client(self._calls, task_status)
+                    await self._keep_client(self._calls, lambda: task_status.started())
                 with trio.move_on_after(WAKE_TIMEOUT):
                     await self.wait_idle()  # Its requests are being woken with what they have got.
                 self._calls.cancel_scope.cancel()
@@ -205,20 +212,20 @@ class McpLink:
         if self._client is None and self._why is not None:
             raise self._why
 
-    async def _keep_client(self, calls: trio.Nursery, task_status: "trio.TaskStatus[None]") -> None:
+    async def _keep_client(self, calls: trio.Nursery, opened: Callable[[], None]) -> None:
         """The one place that is inside ``async with Client``. Never waits for anything but the end."""
         try:
             async with Client(
                 self._transport.streams(),
                 mode=self.server.revision.value,
-                read_timeout_seconds=math.ceil(PROBE_TIMEOUT * 4),
+                read_timeout_seconds=HANDSHAKE_TIMEOUT,
                 message_handler=self._hear,
                 client_info=Implementation(name="resprout", version="0"),
                 cache=None,  # A probe that is answered by a cache proves nothing.
             ) as client:
                 self._client, self.protocol = client, client.protocol_version
                 calls.start_soon(self._watch)
-                task_status.started()
+                opened()
                 await self._over.wait()
         except Exception as error:  # noqa: BLE001 - whatever the SDK dies of ends this session and no more.
             self._end(self._reason(error))

@@ -29,6 +29,9 @@ from resprout.runtime.errors import Sent
 # When a server ends, what it wrote before is still in the pipes; but another process may hold them open.
 LAST_WORDS: Final = 0.2
 
+# More than the kernel needs to end what was killed; `ProcessGroup.end` has its own bounds within.
+END_TIMEOUT: Final = 3.0
+
 # A server that writes this many lines in a row that are no messages does not speak MCP at all.
 MAX_GARBAGE_LINES: Final = 1_000
 
@@ -78,9 +81,9 @@ class StdioTransport:
                 try:
                     yield incoming, Outgoing(requests)
                 finally:
-                    with trio.CancelScope(shield=True):
+                    with trio.move_on_after(self.grace + END_TIMEOUT, shield=True):
                         await process.stdin.aclose()  # The polite way to ask a stdio server to end.
-                    await group.end(self.grace)
+                        await group.end(self.grace)
                     pumps.cancel_scope.cancel()
         finally:
             for stream in (messages, incoming, requests, outgoing):

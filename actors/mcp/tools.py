@@ -1,14 +1,27 @@
-"""What may be sent again: rules over what a server says of its tools. Pure."""
+"""What a client wants when no answer comes, and the rules of what may be sent again. Pure."""
 
 import enum
-import random
 
 import attrs
 from mcp_types import Tool
 
 from resprout.actors.mcp.errors import NotAnswered
-from resprout.runtime.backoff import Backoff, delay
+from resprout.runtime.backoff import Backoff, ceiling
 from resprout.runtime.errors import Sent
+
+
+class OnDown(enum.Enum):
+    """What a call does if there is no session when it starts."""
+
+    FAIL_FAST = "fail_fast"
+    """Raise `Unavailable` at once."""
+
+    WAIT = "wait"
+    """Wait for a session, at most until the call's deadline."""
+
+
+FAIL_FAST = OnDown.FAIL_FAST
+WAIT = OnDown.WAIT
 
 
 class Replay(enum.Enum):
@@ -29,8 +42,8 @@ class ReplayPolicy:
     """How often a request without an answer is sent again, within its deadline.
 
     Attributes:
-        attempts: How many times more at most, so that a request that kills its server does so but a few times.
-        pause: Waits between attempts over a session that lives; a new session needs none.
+        attempts: How many times more, so that a request that kills its server does so but a few times.
+        pause: Waits between attempts over a session that lives; waiting for a new session is apart.
     """
 
     attempts: int = 3
@@ -50,14 +63,18 @@ def is_safe(tool: Tool | None, replay: Replay) -> bool:
 
 
 def may_repeat(unanswered: NotAnswered, *, safe: bool) -> bool:
-    """Whether a request may be sent again: it never left, or it is safe and the caller still has time."""
+    """Whether a request may be sent again: the caller has time, and it never left or is safe."""
     return not unanswered.timed_out and (safe or unanswered.sent is Sent.NO)
 
 
-def pause_before(
-    unanswered: NotAnswered, attempt: int, policy: ReplayPolicy, rng: random.Random
-) -> float | None:
-    """Seconds to wait before the *attempt*-th repetition, counted from 1; None if there were enough."""
+def pause_before(unanswered: NotAnswered, attempt: int, policy: ReplayPolicy) -> float | None:
+    """Seconds to wait before the *attempt*-th repetition, counted from 1; None if there were enough.
+
+    >>> from resprout.actors.mcp.errors import NotAnswered
+    >>> why = NotAnswered(ConnectionError("reset"), sent=Sent.NO)
+    >>> [pause_before(why, attempt, ReplayPolicy()) for attempt in (1, 2, 3, 4)]
+    [0.05, 0.1, 0.2, None]
+    """
     if attempt > policy.attempts:
         return None
-    return max(unanswered.retry_after or 0.0, delay(policy.pause, attempt, rng))
+    return max(unanswered.retry_after or 0.0, ceiling(policy.pause, attempt))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
 server = MCPServer("tiny")
@@ -68,7 +69,7 @@ async def die_once(flag: str) -> str:
 
 @server.tool()
 async def fail(text: str) -> str:
-    raise ValueError(text)
+    raise ToolError(text)
 
 
 @server.tool()
