@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -14,20 +14,30 @@ from resprout.actors.process.installation import reachable
 from resprout.actors.process.osprocess import OsProcess, spawn
 from resprout.actors.process.place import Place
 from resprout.actors.process.ports import free_port, is_free
+from resprout.actors.process.procfs import Identity
 from resprout.actors.process.ready import Runs, answers
 from resprout.actors.process.recipes import Prepare, ServerRecipe
 from resprout.runtime.errors import ResproutError
+from resprout.runtime.snapshot import Fact
 
 _ASK_EVERY = 0.02  # Seconds between two readiness questions to a local server.
 _ASK_WITHIN = 1.0  # Seconds for one answer; a server may take a connection long before it serves it.
 
 
-class StartFailed(ResproutError):
+class ServerStartFailed(ResproutError):
     """The server did not become ready, and nothing of it runs any more. *output* is what it printed last."""
 
     def __init__(self, service: str, why: str, output: str) -> None:
         super().__init__(f"{service} did not start: {why}" + (f"; it said:\n{output}" if output else ""))
         self.service, self.why, self.output = service, why, output
+
+
+class NotRunning(ResproutError):
+    """The server was not started, or was stopped."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"{service} is not running; start it first")
+        self.service = service
 
 
 @attrs.frozen
@@ -39,12 +49,19 @@ class Endpoint:
     url: str
     pid: int
 
+    def describe(self) -> Mapping[str, Fact]:
+        """What the console shows beside the actor that offers it."""
+        return {"pid": self.pid, "url": self.url}
+
 
 class Server:
     """A server that lives at *directory*, whether it runs at the moment or not.
 
-    The port is chosen at the first start unless given, and kept. One task at a time may use it; `aclose` must
-    be called in the end and leaves no process behind, whatever went before.
+    `cleared` holds the processes of an earlier life which the last start found there and killed.
+
+    Unless a port is given, a free one is chosen at the first start and kept, in the directory, for all later
+    ones; only if somebody else has taken it by then is another chosen. One task at a time may start and stop
+    it; `aclose` must be called in the end and leaves no process behind, whatever went before.
     """
 
     def __init__(
@@ -57,9 +74,11 @@ class Server:
         user: str | None = None,
     ) -> None:
         self.recipe, self.host, self.port = recipe, host, port
-        self._place = Place(directory.absolute())
+        self.place = Place(directory.absolute())
+        self._given_port = port
         self._user = user
         self._process: OsProcess | None = None
+        self.cleared: tuple[Identity, ...] = ()
         self._program = Path()
         self._log_offset = 0
 
@@ -70,7 +89,7 @@ class Server:
 
     def tail(self) -> str:
         """The last lines the server printed since its last start."""
-        return self._place.tail(self._log_offset)
+        return self.place.tail(self._log_offset)
 
     async def start(self) -> Endpoint:
         """Kill what an earlier parent left here, prepare the data, start the process, wait until it answers.
@@ -79,18 +98,19 @@ class Server:
             BinaryMissing: The program is not installed.
             PlaceBusy: A live program runs a server in this directory.
             UserError: We are root and the other user cannot be used.
-            StartFailed: It ended or gave no good answer in time.
+            ServerStartFailed: It ended or gave no good answer in time.
         """
+        if self._process is not None:
+            raise RuntimeError(f"{self.recipe.service} was started already; stop or close it first")
         who = self._account()
         try:
-            self._place.hold(who)
+            self.place.hold(who)
             self._program = await reachable(find(self.recipe.program), self.recipe.installed, who)
-            await self._place.clear(str(self._program))
+            self.cleared = await self.place.clear(str(self._program))
             await self._prepare(who)
-            while True:
-                chosen = self.port or free_port(self.host)
-                if await self._try_start(who, chosen, retry=self.port == 0):
-                    return self.endpoint()
+            while not await self._try_start(who, self._choose_port()):
+                pass
+            return self.endpoint()
         except BaseException:
             await self.aclose()
             raise
@@ -99,16 +119,20 @@ class Server:
         """Where it is reached.
 
         Raises:
-            StartFailed: It was never started, or was stopped.
+            NotRunning: It was never started, or was stopped.
         """
         if self._process is None:
-            raise StartFailed(self.recipe.service, "it is not running", "")
+            raise NotRunning(self.recipe.service)
         return Endpoint(self.host, self.port, self._fill(self.recipe.url), self._process.pid)
 
     async def wait(self) -> int:
-        """Wait until the process ends and return its exit code, negative for a signal."""
+        """Wait until the process ends and return its exit code, negative for a signal.
+
+        Raises:
+            NotRunning: It was never started, or was stopped.
+        """
         if self._process is None:
-            raise StartFailed(self.recipe.service, "it is not running", "")
+            raise NotRunning(self.recipe.service)
         return await self._process.wait()
 
     async def stop(self) -> None:
@@ -125,30 +149,36 @@ class Server:
             if self._process is not None:
                 await self._process.aclose()
                 self._process = None
-                await self._place.clear(str(self._program))
+                await self.place.clear(str(self._program))
         finally:
-            self._place.release()
+            self.place.release()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _try_start(self, who: users.Account, port: int, *, retry: bool) -> bool:
+    def _choose_port(self) -> int:
+        if self._given_port and not is_free(self.host, self._given_port):
+            raise self._failed(f"port {self._given_port} is in use by another program")
+        known = self._given_port or self.port or self.place.port
+        return known if known and is_free(self.host, known) else free_port(self.host)
+
+    async def _try_start(self, who: users.Account, port: int) -> bool:
         """Start on *port* once. False if somebody else took the port meanwhile and another may be tried."""
         self.port = port
-        self._log_offset = self._place.log.stat().st_size if self._place.log.exists() else 0
+        self._log_offset = self.place.log.stat().st_size if self.place.log.exists() else 0
         try:
             self._process = self._spawn((str(self._program), *self.recipe.arguments), who)
         except OSError as error:
-            raise StartFailed(self.recipe.service, str(error), "") from error
-        self._place.remember(self._process.identity, str(self._program))
+            raise self._failed(str(error)) from error
+        self.place.remember(self._process.identity, str(self._program))
         why = await self._await_ready(self._process)
         if why is None:
+            self.place.port = port
             return True
-        output = self.tail()
+        failure = self._failed(why)
         await self._process.aclose()
         self._process = None
-        if retry and not is_free(self.host, port):
-            self.port = 0
-            return False
-        raise StartFailed(self.recipe.service, why, output)
+        if self._given_port or is_free(self.host, port):
+            raise failure
+        return False
 
     async def _await_ready(self, process: OsProcess) -> str | None:
         """None when it has given its first good answer, else why it will not."""
@@ -186,15 +216,15 @@ class Server:
     async def _prepare(self, who: users.Account) -> None:
         """Make the data directory unless it is there; a half-made one is thrown away."""
         prepare = self.recipe.prepare
-        if prepare is None or (self._place.data / prepare.makes).exists():
+        if prepare is None or (self.place.data / prepare.makes).exists():
             return
-        fresh = self._place.data / f"{prepare.makes}.new"
+        fresh = self.place.data / f"{prepare.makes}.new"
         await _in_thread(shutil.rmtree, fresh, True)
         if prepare.template is not None:
             await _in_thread(_copy_for, prepare.template, fresh, who)
         else:
             await self._run(prepare, who)
-        fresh.rename(self._place.data / prepare.makes)
+        fresh.rename(self.place.data / prepare.makes)
 
     async def _run(self, prepare: Prepare, who: users.Account) -> None:
         process = self._spawn(prepare.argv, who)
@@ -206,7 +236,7 @@ class Server:
             await process.aclose()
         if code != 0:
             why = "not done in time" if code is None else f"ended with code {code}"
-            raise StartFailed(self.recipe.service, f"{prepare.argv[0]} {why}", self.tail())
+            raise self._failed(f"{Path(prepare.argv[0]).name} {why}")
 
     def _spawn(self, argv: tuple[str, ...], who: users.Account) -> OsProcess:
         recipe = self.recipe
@@ -217,12 +247,15 @@ class Server:
             [self._fill(text) for text in argv],
             env={**inherited, **{key: self._fill(text) for key, text in recipe.env.items()}},
             cwd=Path(self._fill(recipe.cwd)),
-            log=self._place.log,
+            log=self.place.log,
             who=who,
         )
 
+    def _failed(self, why: str) -> ServerStartFailed:
+        return ServerStartFailed(self.recipe.service, why, self.tail())
+
     def _fill(self, text: str) -> str:
-        known = {"data": self._place.data, "host": self.host, "port": self.port, "bin": self._program.parent}
+        known = {"data": self.place.data, "host": self.host, "port": self.port, "bin": self._program.parent}
         for name, value in known.items():
             text = text.replace(f"{{{name}}}", str(value))
         return text

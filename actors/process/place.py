@@ -5,6 +5,7 @@
     place/        ours; other users may pass through, not look
       lock        locked for as long as a parent lives, so that two never run one server
       pid         which process runs there: the next parent kills it if this one could not
+      port        where it listened last
       log         what the server printed, and log.1, what it printed before
       data/       the server's own
 """
@@ -12,6 +13,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from resprout.actors.process.users import Account, UserError, hand_over, unreach
 from resprout.runtime.errors import ResproutError
 
 _VANISH_WITHIN = 5.0  # Seconds until a killed process must be gone.
-_MAX_LOG_BYTES = 1_000_000
+_MAX_LOG_BYTES = 4_000_000
 
 
 class PlaceBusy(ResproutError):
@@ -82,8 +84,13 @@ class Place:
                 f"user {who.name!r} cannot pass through {barred}, so a server that runs as this user cannot "
                 f"keep its data in {self.path}; give a directory elsewhere, or user= another name"
             )
+        self.trim_log()
+
+    def trim_log(self) -> None:
+        """Move a log that has grown too long to log.1; the server goes on writing at its new beginning."""
         if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
-            self.log.replace(self.path / "log.1")
+            shutil.copyfile(self.log, self.path / "log.1")
+            os.truncate(self.log, 0)  # It is open for appending, so the next line lands at the start.
 
     def remember(self, process: procfs.Identity, program: str) -> None:
         """Note which process runs here, in one step that a crash cannot leave half done."""
@@ -96,6 +103,18 @@ class Place:
         fresh = self.path / "pid.new"
         fresh.write_text(json.dumps(record) + "\n")
         fresh.replace(self.path / "pid")
+
+    @property
+    def port(self) -> int:
+        """Where the server listened last; 0 if it never did."""
+        try:
+            return int((self.path / "port").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    @port.setter
+    def port(self, value: int) -> None:
+        (self.path / "port").write_text(f"{value}\n")
 
     def forget(self) -> None:
         """Note that nothing runs here."""

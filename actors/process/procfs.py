@@ -77,13 +77,24 @@ def strays(home: Path, program: str, group: int) -> tuple[Identity, ...]:
     found = []
     for info in everyone():
         try:
-            here = Path(os.readlink(f"/proc/{info.identity.pid}/cwd"))
-            runs = os.readlink(f"/proc/{info.identity.pid}/exe").removesuffix(" (deleted)")
-        except OSError:  # Ended meanwhile, a zombie, or another user's: not ours to touch.
+            here = os.readlink(f"/proc/{info.identity.pid}/cwd")
+        except OSError:  # Ended, or another user's: not ours to touch.
             continue
-        if here.is_relative_to(home) and (runs == program or info.group == group):
+        if Path(here).is_relative_to(home) and (
+            info.group == group or _program_of(info.identity.pid) in (program, None)
+        ):
             found.append(info.identity)
     return tuple(found)
+
+
+def _program_of(pid: int) -> str | None:
+    """What *pid* runs; None while it is ending: it has no program any more, but still holds files and shares."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return ""
 
 
 def alive(identity: Identity) -> bool:

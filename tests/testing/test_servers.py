@@ -62,7 +62,7 @@ async def test_nothing_is_left_behind_even_of_frozen_servers() -> None:
         first.freeze()
         second.freeze()
         for server in (first, second):
-            places.append(server._server._place.path)
+            places.append(server._server.place.path)
             assert procfs.inspect(server.pid) is not None
         pids = [first.pid, second.pid]
     assert [procfs.inspect(pid) for pid in pids] == [None, None]
