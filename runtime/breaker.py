@@ -128,12 +128,10 @@ class CircuitBreaker:
         self._move(rules.expire(self._state, trio.current_time(), self.policy, self._random), "time is over")
         return self._state
 
-    @property
-    def wants_probe(self) -> bool:
-        """Whether a call now would be let through to find out if the service is back."""
-        now, state = trio.current_time(), self.state
-        after, answer = rules.admit(state, now, self.policy, self._random)
-        return isinstance(answer, Admitted) and answer.permit is not None and after is not state
+    def rejection(self) -> CircuitOpen | None:
+        """The error that a call would get now, without making one; None if it would be admitted."""
+        _, answer = rules.admit(self.state, trio.current_time(), self.policy, self._random)
+        return self._rejection(answer) if isinstance(answer, Rejected) else None
 
     def admit(self) -> "Ticket":
         """Ask to make one call. Use the ticket in a ``with`` block, or settle it yourself, exactly once.
