@@ -20,7 +20,7 @@ from resprout.actors.redis.slot import NoReply, ProtocolViolation, ReplyOverdue,
 from resprout.actors.redis.wire import Wire
 from resprout.runtime.errors import Sent
 
-SHIPLOAD = 32
+SHIPLOAD = 50
 """So many commands are written at once by the task that brings the last of them, not left to the writer: the
 server works on them while other tasks still add theirs."""
 
