@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,8 +37,8 @@ async def make(reachable_path: Path) -> AsyncIterator[Make]:
     """Makes servers that are closed in the end; all in one directory."""
     made: list[Server] = []
 
-    def make_one(recipe: ServerRecipe, **options: int) -> Server:
-        made.append(Server(recipe, reachable_path / recipe.service, **options))
+    def make_one(recipe: ServerRecipe, port: int = 0) -> Server:
+        made.append(Server(recipe, reachable_path / recipe.service, port=port))
         return made[-1]
 
     yield make_one
@@ -188,11 +190,12 @@ trio.run(main)
 
 async def killed_parent(directory: Path, *options: str) -> int:
     """Start a parent with a server, kill the parent with SIGKILL, return the server's pid."""
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(directory), *options], stdout=subprocess.PIPE, text=True
-    ) as parent:
+    argv = [sys.executable, "-c", PARENT, str(directory), *options]
+    async with trio.open_nursery() as nursery:
+        run = partial(trio.run_process, argv, stdout=subprocess.PIPE, check=False)
+        parent: trio.Process = await nursery.start(run)
         assert parent.stdout is not None
-        pid = int(await trio.to_thread.run_sync(parent.stdout.readline))
+        pid = int(await parent.stdout.receive_some(100))
         parent.kill()
     return pid
 
@@ -209,7 +212,7 @@ async def test_after_the_parent_is_killed_the_next_start_kills_the_leftover_and_
     assert await said(endpoint.port, b"PING\r\n") == b"+PONG\r\n"
 
 
-@pytest.mark.skipif(not os.path.exists("/usr/bin/setpriv"), reason="needs setpriv of util-linux")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv of util-linux")
 async def test_where_the_kernel_helps_the_server_dies_with_its_killed_parent(make: Make) -> None:
     pid = await killed_parent(make(redis()).place.path)
     with trio.fail_after(5):

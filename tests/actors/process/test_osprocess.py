@@ -1,7 +1,9 @@
 """Processes end with everything they have started, and no signal reaches a stranger."""
 
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -98,15 +100,21 @@ async def test_cancelling_a_stop_kills(shell: Start) -> None:
     assert process.returncode is not None
 
 
-async def test_a_signal_never_reaches_a_process_with_another_start_time(shell: Start) -> None:
-    process = shell("exec sleep 60")
-    stranger = procfs.Identity(process.pid, process.identity.started + 1)
-    assert not procfs.send(stranger, signal.SIGKILL)
-    assert not procfs.alive(stranger)
-    assert procfs.alive(process.identity)
+def test_a_signal_never_reaches_a_process_with_another_start_time() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        info = procfs.inspect(process.pid)
+        assert info is not None
+        stranger = procfs.Identity(process.pid, info.identity.started + 1)
+        assert not procfs.send(stranger, signal.SIGKILL)
+        assert not procfs.alive(stranger)
+        assert process.poll() is None
+        assert procfs.send(info.identity, signal.SIGKILL)
 
 
 def test_a_program_name_with_brackets_does_not_confuse_the_parser(tmp_path: Path) -> None:
-    info = procfs.inspect(os.getpid())
+    shutil.copy("/bin/sleep", tmp_path / "a) S 1 (b")
+    with subprocess.Popen([tmp_path / "a) S 1 (b", "60"]) as process:
+        info = procfs.inspect(process.pid)
+        process.kill()
     assert info is not None
-    assert (info.parent, info.zombie) == (os.getppid(), False)
+    assert (info.parent, info.zombie) == (os.getpid(), False)

@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from resprout.actors.process import PlaceBusy, UserError, procfs, users
 from resprout.actors.process.place import Place
 
 pytestmark = pytest.mark.real
+Aside = Callable[[str, Path], subprocess.Popen[bytes]]
 SLEEP = str(Path("/bin/sleep").resolve())
 
 
@@ -24,9 +25,15 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture
-def sleepers() -> Iterator[list[subprocess.Popen[bytes]]]:
+def aside() -> Iterator[Aside]:
+    """Starts processes that are not the server's parent's business."""
     started: list[subprocess.Popen[bytes]] = []
-    yield started
+
+    def start(argv: str, cwd: Path) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(argv.split(), cwd=cwd, start_new_session=True))
+        return started[-1]
+
+    yield start
     for process in started:
         process.kill()
         process.wait()
@@ -47,25 +54,23 @@ def test_two_cannot_hold_one_directory(place: Place) -> None:
     second.release()
 
 
-async def test_the_recorded_process_is_killed(place: Place, sleepers: list[subprocess.Popen[bytes]]) -> None:
-    sleepers.append(subprocess.Popen(["sleep", "60"], cwd="/", start_new_session=True))
-    left = identity(sleepers[0])
+async def test_the_recorded_process_is_killed(place: Place, aside: Aside) -> None:
+    process = aside("sleep 60", Path("/"))
+    left = identity(process)
     place.remember(left, "/none")
     assert await place.clear("/none") == (left,)
-    assert sleepers[0].wait(5) == -9
+    assert process.wait(5) == -9
     assert await place.clear("/none") == ()
 
 
 @pytest.mark.parametrize("wrong", ["started", "boot"])
-async def test_a_stale_record_kills_nobody(
-    place: Place, sleepers: list[subprocess.Popen[bytes]], wrong: str
-) -> None:
-    sleepers.append(subprocess.Popen(["sleep", "60"], cwd="/", start_new_session=True))
-    place.remember(identity(sleepers[0]), "/none")
+async def test_a_stale_record_kills_nobody(place: Place, aside: Aside, wrong: str) -> None:
+    process = aside("sleep 60", Path("/"))
+    place.remember(identity(process), "/none")
     record = json.loads((place.path / "pid").read_text())
     (place.path / "pid").write_text(json.dumps({**record, wrong: 1}))
     assert await place.clear("/none") == ()
-    assert sleepers[0].poll() is None
+    assert process.poll() is None
 
 
 async def test_a_broken_record_stops_nothing(place: Place) -> None:
@@ -75,12 +80,10 @@ async def test_a_broken_record_stops_nothing(place: Place) -> None:
 
 
 async def test_the_servers_program_inside_its_directory_is_killed_and_a_visitor_is_not(
-    place: Place, sleepers: list[subprocess.Popen[bytes]]
+    place: Place, aside: Aside
 ) -> None:
-    worker = subprocess.Popen(["sleep", "60"], cwd=place.data)
-    visitor = subprocess.Popen(["tail", "-f", "/dev/null"], cwd=place.data)
-    elsewhere = subprocess.Popen(["sleep", "60"], cwd="/")
-    sleepers += [worker, visitor, elsewhere]
+    worker, visitor = aside("sleep 60", place.data), aside("tail -f /dev/null", place.data)
+    elsewhere = aside("sleep 60", Path("/"))
     assert await place.clear(SLEEP) == (identity(worker),)
     assert (visitor.poll(), elsewhere.poll()) == (None, None)
 
