@@ -1,5 +1,13 @@
 """Redis on trio: a connection that is always made again, and redis-py's commands over it."""
 
+try:
+    import hiredis as _hiredis  # noqa: F401 - only to say early and clearly that it is missing.
+    import redis as _redis  # noqa: F401
+except ImportError as _error:
+    raise ImportError(
+        "resprout.actors.redis needs redis and hiredis: pip install 'resprout[redis]'"
+    ) from _error
+
 from resprout.actors.redis.actor import RedisConnection
 from resprout.actors.redis.client import RedisClient
 from resprout.actors.redis.commands import CommandRefused

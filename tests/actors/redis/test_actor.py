@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.lowlevel
 
 from resprout.actors.connection.states import BackingOff, Connecting, Ready
 from resprout.actors.redis import WAIT, RedisClient, RedisConnection
@@ -100,6 +101,25 @@ async def test_a_wrong_address_does_not_stop_the_tree_from_starting() -> None:
 async def test_a_wrong_url_is_refused_before_anything_starts() -> None:
     with pytest.raises(ValueError, match="wrong Redis URL"):
         RedisConnection("http://localhost")
+
+
+class Fragile(RedisConnection):
+    """A connection whose actor can be crashed from outside."""
+
+    async def crash(self) -> None:
+        raise RuntimeError("crashed by the test")
+
+
+async def test_clients_find_the_connection_again_after_its_actor_crashed(redis_at: LocalServer) -> None:
+    fragile = Name(Fragile, "fragile")
+    redis = RedisClient(fragile, on_down=WAIT, idempotent=True)
+    app = supervisor("app", child("redis", partial(Fragile, redis_at.url), name=fragile))
+    async with open_runtime(app):
+        for number in range(3):
+            assert await redis.set("k", number) is True
+            fragile.cast(Fragile.crash)
+            await trio.lowlevel.checkpoint()
+        assert await redis.get("k") == b"2"
 
 
 async def test_one_client_serves_tree_after_tree(redis_at: LocalServer) -> None:
