@@ -1,9 +1,12 @@
 """When a circuit breaker opens, for how long, and how it tries again: numbers that are checked when made."""
 
 import math
-from typing import Final, TypeAlias, assert_never
+from collections.abc import Callable
+from typing import Final, TypeAlias, TypeVar, assert_never
 
 import attrs
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -51,6 +54,24 @@ class SlowRate:
 TripRule: TypeAlias = Consecutive | FailuresOf | FailuresIn | FailureRate | SlowRate
 
 
+def _slow_after(policy: "BreakerPolicy") -> float:
+    return next((rule.slow_after for rule in policy.trips if isinstance(rule, SlowRate)), math.inf)
+
+
+def _window(policy: "BreakerPolicy") -> int:
+    windows = (r.calls for r in policy.trips if isinstance(r, FailuresOf | FailureRate | SlowRate))
+    return max(windows, default=0)
+
+
+def _failure_times(policy: "BreakerPolicy") -> int:
+    return max((rule.failures for rule in policy.trips if isinstance(rule, FailuresIn)), default=0)
+
+
+def _from(rule: "Callable[[BreakerPolicy], T]") -> T:
+    """A default worked out of the policy's other fields; typed as its result, as attrs types its factories."""
+    return attrs.Factory(rule, takes_self=True)
+
+
 @attrs.frozen(kw_only=True)
 class BreakerPolicy:
     """When to open, for how long, and how to try again.
@@ -64,6 +85,9 @@ class BreakerPolicy:
         half_open_max: Probes admitted at one time while half open.
         successes_to_close: Good probes in a row that close the breaker.
         probe_timeout: Seconds one probe may take; after that it has failed.
+        slow_after: Seconds after which a call is slow; infinite if no rule asks.
+        window: How many of the last calls the rules want remembered.
+        failure_times: How many of the last failures' moments the rules want remembered.
 
     Raises:
         ValueError: If a number is negative, not finite, out of range, or zero.
@@ -77,6 +101,11 @@ class BreakerPolicy:
     half_open_max: int = 1
     successes_to_close: int = 1
     probe_timeout: float = 10.0
+
+    # What the rules ask for, worked out once, since every call needs it.
+    slow_after: float = attrs.field(init=False, eq=False, repr=False, default=_from(_slow_after))
+    window: int = attrs.field(init=False, eq=False, repr=False, default=_from(_window))
+    failure_times: int = attrs.field(init=False, eq=False, repr=False, default=_from(_failure_times))
 
     def __attrs_post_init__(self) -> None:
         for name in ("open_for", "open_cap", "reset_after", "probe_timeout"):
@@ -93,11 +122,6 @@ class BreakerPolicy:
             _check_rule(rule)
         if sum(isinstance(rule, SlowRate) for rule in self.trips) > 1:
             raise ValueError("trips must hold at most one SlowRate")
-
-    @property
-    def slow_after(self) -> float:
-        """Seconds after which a call is slow; infinite if no rule asks."""
-        return next((rule.slow_after for rule in self.trips if isinstance(rule, SlowRate)), math.inf)
 
 
 def _check_rule(rule: TripRule) -> None:

@@ -286,10 +286,9 @@ def _settle_closed(
 
 def counted(tally: Tally, *, failed: bool, slow: bool, now: float, policy: BreakerPolicy) -> Tally:
     """Add one call. Nothing is kept that no rule asks for, so a success usually costs nothing."""
-    window = max((rule.calls for rule in policy.trips if isinstance(rule, _WINDOWED)), default=0)
+    window, times = policy.window, policy.failure_times
     if not (failed or window or tally.consecutive):
         return tally
-    times = max((rule.failures for rule in policy.trips if isinstance(rule, FailuresIn)), default=0)
     mask = (1 << window) - 1
     return Tally(
         consecutive=tally.consecutive + 1 if failed else 0,
@@ -298,9 +297,6 @@ def counted(tally: Tally, *, failed: bool, slow: bool, now: float, policy: Break
         slow=((tally.slow << 1) | slow) & mask,
         failed_at=(*tally.failed_at, now)[-times:] if failed and times else tally.failed_at,
     )
-
-
-_WINDOWED = (FailuresOf, FailureRate, SlowRate)
 
 
 def is_met(rule: TripRule, tally: Tally, now: float) -> bool:
