@@ -60,7 +60,9 @@ class Place:
             PlaceBusy: A live program holds it. The lock of a dead one is gone with it.
             UserError: *who* cannot get there.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():  # The permissions of one that exists are its maker's business.
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o711 if who.drop else 0o700)
         if self._lock is None:
             self._lock = _lock(self.path)
         try:
@@ -76,7 +78,6 @@ class Place:
             self._lock = None
 
     def _make(self, who: Account) -> None:
-        self.path.chmod(0o711 if who.drop else 0o700)
         self.data.mkdir(exist_ok=True)
         hand_over(self.data, who)
         if (barred := unreachable(self.data, who)) is not None:

@@ -87,7 +87,7 @@ class LocalServer:
 @asynccontextmanager
 async def server(recipe: ServerRecipe) -> AsyncIterator[LocalServer]:
     """Run any recipe in a temporary directory, which is removed at the end with all of its processes."""
-    directory = Path(tempfile.mkdtemp(prefix=f"resprout-{recipe.service}-"))
+    directory = _passable(tempfile.mkdtemp(prefix=f"resprout-{recipe.service}-"))
     run = Server(recipe, directory)
     try:
         yield LocalServer(run, await run.start())
@@ -118,7 +118,7 @@ async def postgres_server(*, settings: dict[str, str] | None = None) -> AsyncIte
 
 async def _postgres_template() -> Path:
     """A data directory that was initialised, started once and stopped in order; made at first use."""
-    directory = Path(_template_directory().name)
+    directory = _passable(_template_directory().name)
     made = trio.Path(directory, "made")
     if not await made.exists():
         first = Server(recipes.postgres(durable=False), directory)
@@ -129,6 +129,13 @@ async def _postgres_template() -> Path:
             await first.aclose()
         await made.touch()
     return directory / "data" / "pgdata"
+
+
+def _passable(directory: str) -> Path:
+    """Let the server's user through when we are root; its data below stays private."""
+    path = Path(directory)
+    path.chmod(0o711)
+    return path
 
 
 @functools.cache
