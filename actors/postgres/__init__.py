@@ -1,0 +1,45 @@
+"""Postgres: a pool of connections that never fails for good, and clients that tell what happened.
+
+DB = Name(PostgresPool, "db")
+app = supervisor("app", child("db", partial(PostgresPool, dsn), name=DB))
+...
+db = PostgresClient(DB)
+row = await db.fetchrow("SELECT name FROM users WHERE id = $1", 7)
+"""
+
+try:
+    import asyncpg as _asyncpg
+except ImportError as _error:
+    raise ImportError("resprout.actors.postgres needs asyncpg: pip install 'resprout[postgres]'") from _error
+
+from resprout.actors.postgres.actor import PoolStatus, PostgresPool
+from resprout.actors.postgres.client import PostgresClient
+from resprout.actors.postgres.connect import DsnSource
+from resprout.actors.postgres.events import ConnectionClosed, ConnectionOpened, HeldTooLong, PoolRefused
+from resprout.actors.postgres.policy import FAIL_FAST, WAIT, OnDown, PoolPolicy
+from resprout.actors.postgres.pool import Pool
+from resprout.actors.postgres.pool_rules import Census
+from resprout.actors.postgres.session import Isolation, PostgresConnection
+
+Record = _asyncpg.Record
+"""A row: by name or by position."""
+
+__all__ = [
+    "FAIL_FAST",
+    "WAIT",
+    "Census",
+    "ConnectionClosed",
+    "ConnectionOpened",
+    "DsnSource",
+    "HeldTooLong",
+    "Isolation",
+    "OnDown",
+    "Pool",
+    "PoolPolicy",
+    "PoolRefused",
+    "PoolStatus",
+    "PostgresClient",
+    "PostgresConnection",
+    "PostgresPool",
+    "Record",
+]

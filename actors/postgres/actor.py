@@ -1,0 +1,91 @@
+"""The actor that keeps a pool of connections to Postgres, for as long as it lives."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import attrs
+
+from resprout.actors.connection.actor import Connection, Status
+from resprout.actors.connection.gate import Gate
+from resprout.actors.postgres.asyncpg_driver import AsyncpgDriver
+from resprout.actors.postgres.connect import DsnSource, PoolConnect, dsn_from
+from resprout.actors.postgres.driver import Driver
+from resprout.actors.postgres.dsn import check_dsn
+from resprout.actors.postgres.policy import PoolPolicy
+from resprout.actors.postgres.pool import Pool
+from resprout.actors.postgres.pool_rules import Census
+from resprout.actors.postgres.setting import Setting
+
+
+@attrs.frozen
+class PoolStatus(Status):
+    """`Status`, and how many connections there are; *waiting* callers stand in line."""
+
+    connections: Census
+    waiting: int
+    refused: int
+
+
+def _check(_actor: object, _attribute: object, dsn: DsnSource) -> None:
+    if isinstance(dsn, str):
+        check_dsn(dsn)
+
+
+@attrs.define
+class PostgresPool(Connection):
+    """Keeps a pool of connections to Postgres and lends them to clients: ``PostgresClient(DB)``.
+
+    An outage is no crash: connections are made again and again, for ever, and callers get a typed error
+    meanwhile. Starting it does not wait for Postgres.
+
+    Attributes:
+        dsn: ``postgresql://user:password@host:port/database?options``, or a function, plain or async, that gives
+            one and is asked on each attempt, so that credentials can change. TLS is verified unless the DSN
+            says otherwise (``sslmode=…``) or the server is on this machine.
+        policy: Sizes, deadlines, backoff and probes.
+        min_size: If given, instead of the policy's.
+        max_size: If given, instead of the policy's.
+        service: Name in errors, events and metrics.
+        driver: What opens connections.
+    """
+
+    dsn: DsnSource = attrs.field(repr=False, validator=_check)
+    policy: PoolPolicy = attrs.field(factory=PoolPolicy)
+    min_size: int | None = None
+    max_size: int | None = None
+    service: str = "postgres"
+    driver: Driver = attrs.field(factory=AsyncpgDriver, repr=False)
+    _pools: Gate[Pool] | None = attrs.field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        sizes = {"min_size": self.min_size, "max_size": self.max_size}
+        given = {name: size for name, size in sizes.items() if size is not None}
+        self.policy = attrs.evolve(self.policy, **given)  # type: ignore[arg-type]  # Named as the fields are.
+
+    async def on_start(self) -> None:
+        """Begin to connect."""
+        context = self.context
+        connect = PoolConnect(
+            Setting(
+                service=self.service,
+                actor=context.path,
+                dsn=partial(dsn_from, self.dsn),
+                driver=self.driver,
+                policy=self.policy,
+                emit=context.emit,
+                random=context.random,
+            )
+        )
+        connect.gate = self._pools = self.keep(self.service, connect, self.policy.keeper)
+
+    async def status(self) -> PoolStatus:
+        """The pool's state, as data."""
+        common = await super().status()
+        pool = self._pools.live if self._pools is not None else None
+        return PoolStatus(
+            **attrs.asdict(common, recurse=False),
+            connections=Census(empty=self.policy.max_size) if pool is None else pool.census(),
+            waiting=0 if pool is None else len(pool.line),
+            refused=0 if pool is None else pool.refused,
+        )

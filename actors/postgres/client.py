@@ -1,0 +1,213 @@
+"""What applications use: statements that run in the caller's own task, on a connection of the pool."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import asyncpg
+import attrs
+import trio
+
+from resprout.actors.connection.gate import Gate
+from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
+from resprout.actors.postgres.outcomes import after_loss, after_read_only, after_timeout
+from resprout.actors.postgres.policy import FAIL_FAST, CallPolicy, OnDown
+from resprout.actors.postgres.pool import Pool, PoolLost
+from resprout.actors.postgres.session import Isolation, PostgresConnection, begin_command
+from resprout.actors.postgres.statements import Statements
+from resprout.runtime.errors import Sent, ServiceError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from resprout.actors.postgres.actor import PostgresPool
+    from resprout.actors.postgres.driver import DriverConnection
+    from resprout.actors.postgres.slots import Slot
+    from resprout.runtime.ref import Address
+
+T = TypeVar("T")
+
+TIDY_TIMEOUT = 3.0  # For giving a connection back in order; the driver's own limits are shorter.
+
+
+class PostgresClient(Statements):
+    """Statements on any free connection of a pool; see `Statements` for what they may raise.
+
+    A statement whose connection turns out to be dead before anything was written is given another one. One
+    that was written and not answered is repeated only if it is *idempotent*.
+
+    A single statement leaves nothing behind for the next user. What changes the session (``SET``, ``LISTEN``,
+    advisory locks) belongs on a connection of its own: `acquire`.
+
+    Args:
+        connection: The name or ref of a `PostgresPool`, or the gate of a pool kept by other means.
+        timeout: Seconds a statement may take, its wait for a connection included.
+        acquire_timeout: Seconds `acquire` and `transaction` may wait for a connection.
+        on_down: While there is no connection at all, raise `Unavailable` at once (FAIL_FAST) or WAIT for one.
+        idempotent: Repeat statements whose answer was lost.
+    """
+
+    def __init__(
+        self,
+        connection: Address[PostgresPool] | Gate[Pool],
+        *,
+        timeout: float = 5.0,
+        acquire_timeout: float = 5.0,
+        on_down: OnDown = FAIL_FAST,
+        idempotent: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._calls = CallPolicy(timeout, acquire_timeout, on_down, idempotent)
+
+    def using(
+        self,
+        *,
+        timeout: float | None = None,
+        acquire_timeout: float | None = None,
+        on_down: OnDown | None = None,
+        idempotent: bool | None = None,
+    ) -> PostgresClient:
+        """The same client with other rules, for instance ``db.using(timeout=60.0)`` for reports."""
+        changes = {
+            "timeout": timeout,
+            "acquire_timeout": acquire_timeout,
+            "on_down": on_down,
+            "idempotent": idempotent,
+        }
+        other = copy.copy(self)
+        given = {name: value for name, value in changes.items() if value is not None}
+        other._calls = attrs.evolve(self._calls, **given)  # type: ignore[arg-type]  # Named as the fields are.
+        return other
+
+    @asynccontextmanager
+    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[PostgresConnection]:
+        """Hold one connection for the block. *timeout* is for getting it, in seconds.
+
+        It is reset afterwards (one round trip), and reported if it is held for more than 30 s.
+
+        Raises:
+            Unavailable: There is no connection.
+            PoolExhausted: All stayed in use.
+            Draining: The pool is being stopped.
+        """
+        pool, slot = await self._slot(self._acquire_by(timeout))
+        slot.hold(trio.lowlevel.current_task())
+        connection = PostgresConnection(pool, slot, self._calls)
+        try:
+            yield connection
+        finally:
+            connection._end()
+            with trio.move_on_after(TIDY_TIMEOUT, shield=True):
+                await pool.put_in_order(slot)
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: Isolation | None = None, readonly: bool = False, timeout: float | None = None
+    ) -> AsyncIterator[PostgresConnection]:
+        """Run the block in a transaction: committed at its end, rolled back by an error.
+
+        As `PostgresConnection.transaction`, on a connection of the pool; *timeout* is for getting it. No
+        statement is repeated. Inside, ``tx.transaction()`` is a savepoint.
+        """
+        begin = begin_command(isolation, readonly=readonly)
+        pool, slot = await self._slot_after(begin, self._acquire_by(timeout))
+        connection = PostgresConnection(pool, slot, self._calls)
+        try:
+            async with connection._begun(readonly=readonly):
+                yield connection
+        finally:
+            connection._end()
+            with trio.move_on_after(TIDY_TIMEOUT, shield=True):
+                await pool.finish(slot)
+
+    def _acquire_by(self, timeout: float | None) -> float:
+        return trio.current_time() + (self._calls.acquire_timeout if timeout is None else timeout)
+
+    async def _ask(
+        self,
+        sql: str,
+        question: Callable[[DriverConnection], Awaitable[T]],
+        timeout: float | None,
+        idempotent: bool | None,
+    ) -> T:
+        calls = self._calls
+        deadline = trio.current_time() + (calls.timeout if timeout is None else timeout)
+        repeatable = calls.idempotent if idempotent is None else idempotent
+        while True:
+            gate = self._gate()
+            pool = gate.live
+            slot = pool.take() if pool is not None else None
+            if pool is None or slot is None:
+                pool, slot = await self._slot(deadline)
+            try:
+                answer = await pool.ask_once(slot, question, deadline)
+            except ConnectionLost as lost:
+                may_repeat = lost.sent is Sent.NO or repeatable
+                if not (may_repeat and trio.current_time() < deadline):
+                    raise after_loss(gate.service, lost, idempotent=repeatable) from lost.cause
+            except StatementTimeout as late:
+                raise after_timeout(gate.service, late, idempotent=repeatable) from None
+            except asyncpg.ReadOnlySQLTransactionError as error:
+                pool.retire_all("the server is read-only")
+                raise after_read_only(gate.service, error) from error
+            else:
+                gate.succeeded()
+                return answer
+            await trio.lowlevel.checkpoint()
+
+    async def _slot(self, deadline: float) -> tuple[Pool, Slot]:
+        """Wait for a connection; the caller gives it back."""
+        while True:
+            await trio.lowlevel.checkpoint()
+            gate = self._gate()
+            pool = gate.live
+            if pool is None and self._calls.on_down is FAIL_FAST:
+                raise gate.refusal()
+            try:
+                pool = pool or await gate.wait_link(deadline)
+                return pool, await pool.acquire(deadline)
+            except PoolLost:
+                continue  # The gate knows by now; it says what follows.
+
+    async def _slot_after(self, begin: str, deadline: float) -> tuple[Pool, Slot]:
+        """As `_slot`, with *begin* done on it; another slot if its connection turns out to be dead."""
+        while True:
+            pool, slot = await self._slot(deadline)
+            slot.hold(trio.lowlevel.current_task())
+            failure = await self._begin(pool, slot, begin, deadline)
+            if failure is None:
+                return pool, slot
+            await pool.finish(slot)
+            if trio.current_time() >= deadline:
+                raise self._no_beginning(failure)
+
+    async def _begin(
+        self, pool: Pool, slot: Slot, begin: str, deadline: float
+    ) -> ConnectionLost | StatementTimeout | None:
+        """Do *begin*; returns what made it fail if nothing was done and another connection may do it."""
+        try:
+            await pool.ask(slot, lambda connection: connection.execute(begin), deadline)
+        except (ConnectionLost, StatementTimeout) as error:
+            return error
+        except BaseException:
+            with trio.move_on_after(TIDY_TIMEOUT, shield=True):
+                await pool.finish(slot)
+            raise
+        return None
+
+    def _no_beginning(self, error: ConnectionLost | StatementTimeout) -> ServiceError:
+        service = self._gate().service
+        if isinstance(error, ConnectionLost):
+            return after_loss(service, error, idempotent=True)
+        return after_timeout(service, error, idempotent=True)
+
+    def _gate(self) -> Gate[Pool]:
+        connection = self._connection
+        if isinstance(connection, Gate):
+            return connection
+        gate: Gate[Pool] | None = connection.offered(Gate)
+        if gate is None:
+            raise Unavailable("postgres", "its actor is not running now", state="restarting", retry_after=0.1)
+        return gate

@@ -1,0 +1,69 @@
+"""What a caller is told when a statement has no answer: may it be done again, or must one look first?
+
+The rule: nothing written, nothing done. Written without an answer, the outcome is unknown, unless the statement
+may run twice, or was part of a transaction, which the server rolls back when its connection ends.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, ServiceError, Unavailable
+
+if TYPE_CHECKING:
+    from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
+
+# A statement that can end the transaction it is in. Rather one too many: it only makes the answer less certain.
+_CAN_COMMIT = re.compile(r"\b(commit|end|prepare\s+transaction)\b", re.IGNORECASE)
+
+ROLLED_BACK = "the connection was lost; the server rolls the transaction back"
+
+
+def can_commit(sql: str) -> bool:
+    """Whether *sql* may contain a command that commits.
+
+    >>> can_commit("INSERT INTO t VALUES (1)"), can_commit("insert into t values (1); Commit")
+    (False, True)
+    """
+    return _CAN_COMMIT.search(sql) is not None
+
+
+def after_loss(
+    service: str, lost: ConnectionLost, *, idempotent: bool = False, undone: bool = False
+) -> ServiceError:
+    """The error after the connection was lost.
+
+    Args:
+        service: Name of the service.
+        lost: What happened; its `sent` decides.
+        idempotent: The statement may run twice.
+        undone: The statement was part of a transaction that now will not commit.
+    """
+    # The class says what to do. `sent` stays MAYBE in a transaction: its statements must not be repeated alone.
+    if undone:
+        return Unavailable(service, ROLLED_BACK, state="degraded", cause=lost.cause, sent=lost.sent)
+    if lost.sent is Sent.NO or idempotent:
+        message = "the connection was lost"
+        return Unavailable(service, message, state="degraded", cause=lost.cause, sent=lost.sent)
+    message = "the connection was lost before the answer came: the statement may have run or not"
+    return OutcomeUnknown(service, message, state="degraded", cause=lost.cause, sent=lost.sent)
+
+
+def after_timeout(
+    service: str, late: StatementTimeout, *, idempotent: bool = False, undone: bool = False
+) -> ServiceError:
+    """The error after the deadline; arguments as in `after_loss`."""
+    if undone:
+        message = "no answer in time; the transaction is rolled back"
+        return DeadlineExceeded(service, message, state="ready", sent=late.sent)
+    if late.sent is Sent.NO or idempotent:
+        return DeadlineExceeded(service, "no answer in time", state="ready", sent=late.sent)
+    message = "no answer in time, and the server was told to cancel: the statement may have run or not"
+    return OutcomeUnknown(service, message, state="ready", sent=late.sent)
+
+
+def after_read_only(service: str, cause: Exception) -> Unavailable:
+    """The error after a server refused to write because it is a replica now."""
+    message = "the server is read-only: it is a replica, or was made one; connections are replaced"
+    return Unavailable(service, message, state="degraded", retry_after=1.0, cause=cause, sent=Sent.NO)
