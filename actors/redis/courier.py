@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WRONG_SERVER_PAUSE = 0.25  # Seconds until a read-only server is asked again over the same link.
 LOOK_AGAIN = 0.05  # Seconds between two looks for a connection whose actor is being restarted.
 
 
@@ -55,13 +56,13 @@ class Courier:
         deadline = trio.current_time() + timeout
         sent = Sent.NO
         if failed is not None:
-            sent, deadline = self._after_failure(*failed, reads=reads, deadline=deadline)
+            sent, deadline = await self._after_failure(*failed, reads=reads, deadline=deadline)
         while True:
             link = await self._link(deadline, Sent.NO if reads else sent)
             try:
                 reply = await send(link, max(0.0, deadline - trio.current_time()))
             except (NoReply, *WRONG_SERVER) as error:
-                sent, deadline = self._after_failure(link, error, reads=reads, deadline=deadline)
+                sent, deadline = await self._after_failure(link, error, reads=reads, deadline=deadline)
             else:
                 self.succeeded(link)
                 return reply
@@ -72,20 +73,37 @@ class Courier:
         if self.gate is not None:
             self.gate.succeeded()
 
-    def _after_failure(
+    async def _after_failure(
         self, link: RedisLink, error: Exception, *, reads: bool, deadline: float
     ) -> tuple[Sent, float]:
         """Raise what the caller gets for *error*, or return if another attempt may follow."""
-        sent, why, expired = Sent.NO, error, False
-        if isinstance(error, NoReply):  # Else the server refused without running anything.
-            sent, why, deadline = error.sent, error.why, error.deadline
-            expired = error.expired or trio.current_time() >= deadline
-        if self.gate is not None and not (isinstance(error, NoReply) and error.expired):
-            self.gate.lost(link, why)
-        verdict = judge(sent, repeatable=reads or self.policy.idempotent, expired=expired)
-        if verdict is Verdict.AGAIN:
-            return sent, deadline
-        raise self._given_up(verdict, why, sent)
+        if not isinstance(error, NoReply):
+            await self._after_refusal(link, error, deadline)
+            return Sent.NO, deadline
+        expired = error.expired or trio.current_time() >= error.deadline
+        if self.gate is not None and not error.expired:
+            self.gate.lost(link, error.why)
+        verdict = judge(error.sent, repeatable=reads or self.policy.idempotent, expired=expired)
+        if verdict is not Verdict.AGAIN:
+            raise self._given_up(verdict, error.why, error.sent)
+        return error.sent, error.deadline
+
+    async def _after_refusal(self, link: RedisLink, error: Exception, deadline: float) -> None:
+        """The server ran nothing because it is the wrong one. Return when another attempt makes sense."""
+        assert self.gate is not None, "there was a link, so there was a gate"
+        if not link.live:
+            self.gate.lost(link, error)
+            return
+        self.gate.impaired(link, str(error))
+        if self.policy.on_down is not OnDown.WAIT or trio.current_time() + WRONG_SERVER_PAUSE >= deadline:
+            raise Unavailable(
+                self.gate.service,
+                str(error),
+                state=self.gate.state.name,
+                retry_after=WRONG_SERVER_PAUSE,
+                cause=error,
+            )
+        await trio.sleep(WRONG_SERVER_PAUSE)
 
     def _given_up(self, verdict: Verdict, why: Exception, sent: Sent) -> ServiceError:
         state, retry_after = "", None

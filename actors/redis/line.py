@@ -28,6 +28,7 @@ class LinkLimits:
         max_unsent_bytes: Bytes of commands not yet taken by the system; callers beyond it wait in line.
         max_reply_bytes: Size of one unfinished reply; a larger one closes the link.
         drain_time: Seconds a link that is being closed gives to the replies under way.
+        renew_after: Age in seconds from which a link is made anew when its server turns out to be read-only.
     """
 
     reply_timeout: float = 5.0
@@ -35,6 +36,7 @@ class LinkLimits:
     max_unsent_bytes: int = 16 * 1024 * 1024
     max_reply_bytes: int = 513 * 1024 * 1024  # Redis allows strings of 512 MB.
     drain_time: float = 2.0
+    renew_after: float = 5.0
 
 
 class Line:

@@ -58,6 +58,7 @@ class RedisLink:
         self._sleeping_writer: trio.lowlevel.Task | None = None
         self._crowd = 0  # Replies that came with the last read.
         self._since = -math.inf  # Last sign of life, or the moment the line stopped being empty.
+        self._born = self._now()
         self._soonest = math.inf
         self._alarm, self._scope = trio.CancelScope(), trio.CancelScope()
         self._retire_by = math.inf
@@ -95,7 +96,7 @@ class RedisLink:
         try:
             return await trio.lowlevel.wait_task_rescheduled(slot.abort)
         except WRONG_SERVER as error:
-            self.retire(error)
+            self._refused(error)
             raise
 
     async def call_waiting(self, data: bytes, timeout: float) -> object:
@@ -143,8 +144,22 @@ class RedisLink:
         replies = [slot.reply for slot in slots]
         for reply in replies:
             if isinstance(reply, WRONG_SERVER):
-                self.retire(reply)
+                self._refused(reply)
         return replies
+
+    def _refused(self, error: Exception) -> None:
+        """This is the wrong server: expire, unless the link is so young that a new one would find the same.
+
+        Only a read-only server lets a new link come up at all; without this rule every write would cut off
+        those who read.
+        """
+        if not isinstance(error, ReadOnlyError) or self._now() >= self._born + self.limits.renew_after:
+            self.retire(error)
+
+    @property
+    def live(self) -> bool:
+        """Whether it takes commands."""
+        return self._lost is None
 
     def retire(self, why: Exception) -> None:
         """Take no new commands; close once those under way are answered, at most `drain_time` later."""

@@ -11,7 +11,7 @@ import trio
 import trustme
 from redis.exceptions import AuthenticationError, ReadOnlyError, ResponseError
 
-from resprout.actors.redis import WAIT, RedisClient
+from resprout.actors.redis import WAIT, LinkLimits, RedisClient
 from resprout.actors.redis.connect import RedisConnect
 from resprout.runtime.errors import Sent, Unavailable
 from resprout.testing.servers import LocalServer, redis_server
@@ -79,10 +79,11 @@ async def test_a_unix_socket_serves_too(kept) -> None:
             assert await RedisClient(gate).ping() is True
 
 
-async def test_a_read_only_replica_expires_the_connection_until_it_is_a_master_again(
+async def test_a_read_only_server_expires_the_connection_until_it_is_a_master_again(
     redis_at: LocalServer, kept
 ) -> None:
-    async with kept(redis_at.url) as gate, kept(redis_at.url) as admin_gate:
+    limits = LinkLimits(renew_after=0.0)
+    async with kept(redis_at.url, limits=limits) as gate, kept(redis_at.url) as admin_gate:
         redis, admin, link = RedisClient(gate), RedisClient(admin_gate), gate.live
         await admin.replicaof("127.0.0.1", 1)
         with pytest.raises(Unavailable) as caught:
@@ -92,6 +93,27 @@ async def test_a_read_only_replica_expires_the_connection_until_it_is_a_master_a
         assert gate.live is not link
         await admin.replicaof("NO", "ONE")
         assert await redis.using(on_down=WAIT).set("k", "v") is True
+
+
+async def test_a_young_link_to_a_read_only_server_stays_for_those_who_read(
+    redis_at: LocalServer, kept
+) -> None:
+    async with kept(redis_at.url) as gate:
+        redis, link = RedisClient(gate), gate.live
+        await redis.set("k", "v")
+        await redis.replicaof("127.0.0.1", 1)
+        for send in (redis.set("k", "w"), redis.pipeline().set("k", "w").execute()):
+            with pytest.raises(Unavailable) as caught:
+                await send
+            assert isinstance(caught.value.cause, ReadOnlyError)
+            assert caught.value.state == "degraded"
+        assert await redis.get("k") == b"v"
+        assert gate.live is link
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(redis.using(on_down=WAIT).set, "k", "new")
+            await trio.sleep(0.1)
+            await redis.replicaof("NO", "ONE")
+        assert await redis.get("k") == b"new"
 
 
 async def test_connections_killed_by_the_server_are_made_again(redis_at: LocalServer, kept) -> None:

@@ -311,7 +311,8 @@ async def test_who_waits_for_room_in_vain_was_not_sent(linked, autojump_clock) -
 async def test_a_failover_error_expires_the_link_after_the_replies_under_way(
     linked, said: bytes, expected: type[Exception]
 ) -> None:
-    async with linked() as (link, server), trio.open_nursery() as nursery:
+    limits = LinkLimits(renew_after=0.0)
+    async with linked(limits) as (link, server), trio.open_nursery() as nursery:
         first = Asked(link, nursery)
         await settled()
         second = Asked(link, nursery)
