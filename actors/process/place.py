@@ -60,9 +60,7 @@ class Place:
             PlaceBusy: A live program holds it. The lock of a dead one is gone with it.
             UserError: *who* cannot get there.
         """
-        if not self.path.exists():  # The permissions of one that exists are its maker's business.
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.path.chmod(0o711 if who.drop else 0o700)
+        _make_way(self.path, 0o711 if who.drop else 0o700)
         if self._lock is None:
             self._lock = _lock(self.path)
         try:
@@ -160,6 +158,13 @@ class Place:
                 return log.read(max_bytes).decode(errors="replace").strip()
         except OSError:
             return ""
+
+
+def _make_way(path: Path, mode: int) -> None:
+    """Make *path* and what is missing above it; the permissions of what exists are its maker's business."""
+    for missing in [above for above in (*reversed(path.parents), path) if not above.exists()]:
+        missing.mkdir(exist_ok=True)
+        missing.chmod(mode)  # Whatever the umask says.
 
 
 def _lock(path: Path) -> int:

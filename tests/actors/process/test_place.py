@@ -109,6 +109,19 @@ def test_a_log_that_grew_too_long_is_moved_aside(place: Place) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a server as somebody else")
+def test_the_way_to_a_new_directory_is_free_and_what_existed_stays_as_it_was(reachable_path: Path) -> None:
+    mode, umask = reachable_path.stat().st_mode, os.umask(0o077)
+    try:
+        place = Place(reachable_path / "servers" / "redis")
+        place.hold(users.account())
+    finally:
+        os.umask(umask)
+    assert users.unreachable(place.data, users.account()) is None
+    assert reachable_path.stat().st_mode == mode
+    place.release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a server as somebody else")
 def test_a_directory_the_other_user_cannot_reach_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir(mode=0o700)
     place = Place(tmp_path / "home" / "server")
