@@ -106,6 +106,12 @@ class Address(Generic[A]):
         """The same address with another deadline for calls; `math.inf` for none."""
         raise LookupError(f"{self!r} leads nowhere")
 
+    @property
+    def instance(self) -> Actor | None:
+        """The present incarnation, for looking at only; None between two. Send it messages to change it."""
+        incarnation = self._find().incarnation
+        return incarnation.actor if incarnation is not None else None
+
     def offered(self, kind: type[T]) -> T | None:
         """What the present incarnation offers to clients of its process; None while there is none."""
         offer = self._find().offer

@@ -1,5 +1,6 @@
 """Supervision: child specs, strategies, restart intensity, supervisors."""
 
+from resprout.supervisors.admin import restart_at
 from resprout.supervisors.cooldown import CoolDown
 from resprout.supervisors.dynamic import DynamicSupervisor
 from resprout.supervisors.errors import (
@@ -60,5 +61,6 @@ __all__ = [
     "TooManyChildren",
     "child",
     "dynamic_supervisor",
+    "restart_at",
     "supervisor",
 ]

@@ -133,6 +133,22 @@ class Supervisor(Actor):
             cell.close()
             raise ChildStartFailed(cell.path, str(error)) from error
 
+    async def cycle_child(self, id: str) -> None:
+        """Stop the child if it runs, and start it again: one request, so that it is never left half done.
+
+        Raises:
+            ChildNotFound: There is no such child.
+            ChildStartFailed: It did not start; its spec stays, stopped.
+        """
+        self._wanted(id)
+        cell = self._cell.children[id]
+        await cell.terminate(Shutdown("restarted on request"))
+        try:
+            await cell.start()
+        except StartFailed as error:
+            cell.close()
+            raise ChildStartFailed(cell.path, str(error)) from error
+
     async def delete_child(self, id: str) -> None:
         """Drop the spec of a stopped child. Raises `ChildNotFound` or `ChildRunning`."""
         self._wanted(id)
