@@ -3,8 +3,12 @@
 No reply ever reaches anyone but its caller: a cancelled command keeps its place in the line and its reply is
 dropped there; a link whose state is unsure is closed, never reused. Once it is lost nothing is written any
 more, so what its errors say about `Sent` stays true.
+
+Ctrl-C must not raise between two steps that belong together, such as queueing a slot and its command: what
+callers run here is protected from it (which costs nothing), and so are the link's own tasks.
 """
 
+import contextlib
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -69,6 +73,7 @@ class RedisLink:
 
     # What clients use.
 
+    @trio.lowlevel.enable_ki_protection
     async def call(self, data: bytes, timeout: float) -> object:
         """Send one packed command and wait for its reply.
 
@@ -111,6 +116,7 @@ class RedisLink:
             self.abort(ServerClosed("the caller of a waiting command went away"))
             raise
 
+    @trio.lowlevel.enable_ki_protection
     async def call_many(self, commands: Sequence[bytes], timeout: float, *, atomic: bool) -> list[object]:
         """Send *commands* back to back, nobody else's in between, and wait for all replies.
 
@@ -161,6 +167,7 @@ class RedisLink:
         """Whether it takes commands."""
         return self._lost is None
 
+    @trio.lowlevel.enable_ki_protection
     def retire(self, why: Exception) -> None:
         """Take no new commands; close once those under way are answered, at most `drain_time` later."""
         if self._lost is not None:
@@ -249,12 +256,10 @@ class RedisLink:
     def _ship(self) -> None:
         """Write what waits, as far as it goes at once; the writer is on its way and writes the rest."""
         if not self._line.batch:
-            try:
-                taken = self._wire.send_now(b"".join(self._line.unsent))
-            except OSError as error:
-                self.abort(error)
-            else:
-                self._line.shipped(taken)
+            with contextlib.suppress(
+                OSError
+            ):  # The writer will meet it too. No caller may be woken from here.
+                self._line.shipped(self._wire.send_now(b"".join(self._line.unsent)))
 
     def _wake_writer(self) -> None:
         if self._sleeping_writer is not None and self._line.unsent:
@@ -318,6 +323,7 @@ class RedisLink:
 
     # Watching and ending.
 
+    @trio.lowlevel.enable_ki_protection
     async def _guard(self, part: Callable[[], Awaitable[None]]) -> None:
         try:
             await part()
@@ -347,6 +353,7 @@ class RedisLink:
             soonest = min(self._line.next_deadline(), self._line.overdue_at(self._since), self._retire_by)
             self._wake_at(max(soonest, now + 0.01))  # Not once for each of thousands of late calls.
 
+    @trio.lowlevel.enable_ki_protection
     def abort(self, why: Exception) -> None:
         """End the link: wake every caller with what is known of its command, and write nothing more."""
         if not self._scope.cancel_called:

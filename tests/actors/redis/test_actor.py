@@ -9,8 +9,8 @@ import trio
 import trio.lowlevel
 
 from resprout.actors.connection.states import BackingOff, Connecting, Ready
-from resprout.actors.redis import WAIT, RedisClient, RedisConnection
-from resprout.runtime import Event, Name, ServiceError, Unavailable, open_runtime
+from resprout.actors.redis import WAIT, LinkLimits, RedisClient, RedisConnection
+from resprout.runtime import Event, Name, OutcomeUnknown, ServiceError, Unavailable, open_runtime
 from resprout.runtime.lifecycle import ActorRestarting
 from resprout.supervisors import child, supervisor
 from resprout.testing.servers import LocalServer
@@ -21,10 +21,11 @@ REDIS = Name(RedisConnection, "redis")
 
 
 @asynccontextmanager
-async def tree(url: str) -> AsyncIterator[list[Event]]:
+async def tree(url: str, limits: LinkLimits | None = None) -> AsyncIterator[list[Event]]:
     """A supervisor with one connection; yields the events of the runtime."""
     events: list[Event] = []
-    app = supervisor("app", child("redis", partial(RedisConnection, url), name=REDIS))
+    start = partial(RedisConnection, url, limits=limits or LinkLimits())
+    app = supervisor("app", child("redis", start, name=REDIS))
     async with open_runtime(app) as runtime:
         runtime.events.subscribe(events.append)
         yield events
@@ -86,6 +87,23 @@ async def test_load_through_an_outage_gets_answers_or_typed_errors_and_never_non
             await trio.sleep(0.3)
             stop = True
         assert answered > before > 0
+        assert [event for event in events if isinstance(event, ActorRestarting)] == []
+
+
+async def test_a_hung_redis_is_left_and_taken_back_when_it_answers(redis_at: LocalServer) -> None:
+    redis = RedisClient(REDIS, timeout=0.5)
+    async with tree(redis_at.url, limits=LinkLimits(reply_timeout=0.5)) as events:
+        await redis.using(on_down=WAIT).set("n", 0)
+        redis_at.freeze()
+        began = trio.current_time()
+        with pytest.raises(OutcomeUnknown):
+            await redis.incr("n")
+        with pytest.raises(Unavailable):
+            await redis.get("n")
+        assert trio.current_time() - began < 1
+        await trio.sleep(1.5)  # Attempts come and go: the system accepts for the server, which says nothing.
+        redis_at.thaw()
+        assert await redis.using(on_down=WAIT, timeout=9).get("n") in (b"0", b"1")
         assert [event for event in events if isinstance(event, ActorRestarting)] == []
 
 

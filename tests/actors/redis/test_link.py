@@ -1,16 +1,19 @@
 """The pipelined link against a scripted server, on virtual time."""
 
 import math
+import socket
+from functools import partial
 
 import pytest
 import trio
 import trio.testing
 from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, ResponseError
 
-from resprout.actors.redis.line import LinkLimits
+from resprout.actors.redis.line import Line, LinkLimits
 from resprout.actors.redis.link import RedisLink
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.slot import NoReply, ProtocolViolation, ReplyOverdue, ServerClosed
+from resprout.actors.redis.wire import SocketWire
 from resprout.runtime.errors import Sent
 
 GET = pack(("GET", "k"))
@@ -397,3 +400,43 @@ async def test_wait_idle_returns_when_nothing_is_in_flight(linked) -> None:
         assert too_soon.cancelled_caught
         nursery.start_soon(server.says, b":1\r\n")
         await link.wait_idle()
+
+
+async def test_ctrl_c_cannot_come_between_a_slot_and_its_command(
+    linked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protected: list[bool] = []
+
+    def note(method: str) -> None:
+        original = getattr(Line, method)
+
+        def noted(*args: object) -> object:
+            protected.append(trio.lowlevel.currently_ki_protected())
+            return original(*args)
+
+        monkeypatch.setattr(Line, method, noted)
+
+    for method in ("add", "add_many", "begin_batch", "end_batch", "answerable", "fail"):
+        note(method)
+    async with linked() as (link, server), trio.open_nursery() as nursery:
+        Asked(link, nursery)
+        nursery.start_soon(partial(link.call_many, [GET, GET], 5.0, atomic=False))
+        await settled()
+        await server.says(b":1\r\n" * 3)
+        link.abort(ServerClosed())
+    assert len(protected) >= 6
+    assert all(protected)
+    assert not trio.lowlevel.currently_ki_protected()
+
+
+async def test_a_broken_socket_under_a_crowd_fails_each_call_once() -> None:
+    near, far = socket.socketpair()
+    link = RedisLink(SocketWire(near))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run)
+        await settled()
+        far.close()
+        near.shutdown(socket.SHUT_WR)
+        calls = [Asked(link, nursery) for _ in range(200)]
+        await settled()
+        assert {call.no_reply.sent for call in calls} == {Sent.NO}
