@@ -20,7 +20,7 @@ from typing import Final, ParamSpec, TypeVar
 import attrs
 import trio
 
-from resprout.runtime import breaker_rules as rules
+import resprout.runtime.breaker_rules as rules
 from resprout.runtime.breaker_policy import DEFAULT_BREAKER, BreakerPolicy
 from resprout.runtime.breaker_rules import Admitted, BreakerState, Closed, Force, Outcome, Rejected
 from resprout.runtime.classify import is_programming_error, leaves

@@ -14,7 +14,8 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import trio
 
-from resprout.actors.connection import states
+import resprout.actors.connection.states as states
+import resprout.runtime.errors as errors
 from resprout.actors.connection.events import (
     AttemptFailed,
     ConnectionChanged,
@@ -33,7 +34,6 @@ from resprout.actors.connection.states import (
     Ready,
     Stopped,
 )
-from resprout.runtime import errors
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.events import Event
 
