@@ -214,8 +214,7 @@ class Client:
                     await self._read(peer)
             finally:
                 self.connected = False
-                with trio.move_on_after(2 * self.policy.last_words, shield=True):
-                    await peer.aclose(Close.NORMAL, "", grace=self.policy.last_words)
+                await peer.aclose(Close.NORMAL, "", grace=self.policy.last_words)  # noqa: ASYNC102 - shields itself.
                 nursery.cancel_scope.cancel(reason="the connection is over")
 
     async def _meet(self, peer: WebSocketPeer, token: str) -> None:
@@ -277,6 +276,7 @@ class Client:
                     await self._to_write.wait(self.policy.ack_delay)
                 await self._send(peer)
             await self._send(peer)
+            await peer.aclose(Close.NORMAL, "", grace=self.policy.last_words)
         except PeerGone:
             pass  # The reader has the reason.
         finally:

@@ -55,6 +55,7 @@ class Courier:
         self._settled = self._owed = (
             0  # The store knows of acks up to _settled; of _owed messages it does not.
         )
+        self._reserved = 0
         self._supersede: Callable[[], None] = _nothing
         self._subscription: Subscription | None = None
         self._rejected: deque[tuple[Stored, Nack]] = deque()
@@ -187,16 +188,26 @@ class Courier:
         if room <= 0 or size <= 0:
             await trio.lowlevel.checkpoint()
             return False
-        after = self.window.loaded
-        page = await self._persist(
-            lambda hub: hub.store.read(self.stream, self._epoch, after, count=room, size=size)
-        )
-        wanted = [message for message in page if not is_expired(message, hub.wall())]
+        self._reserve(size)  # Or many sessions could read at once what only one has room for.
+        try:
+            after, epoch = self.window.loaded, self._epoch
+            page = await self._persist(
+                lambda hub: hub.store.read(self.stream, epoch, after, count=room, size=size)
+            )
+        finally:
+            self._reserve(0)
+        return await self._take_in(page, size, hub.wall())
+
+    async def _take_in(self, page: tuple[Stored, ...], size: int, wall: float) -> bool:
+        """Keep what was read with room for *size* bytes; False if there was nothing, or it has to wait."""
+        if not page or (self.window.count and page[0].size > size):
+            return False
+        wanted = [message for message in page if not is_expired(message, wall)]
         self._update(delivery.load(self.window, delivery.after(wanted, self.window.loaded)))
         self.to_write.ring()
         if len(wanted) < len(page):
             await self._persist(lambda hub: hub.sweep())
-        return bool(page)
+        return True
 
     def _room_in_memory(self, hub: Hub) -> int:
         if self._subscription is None:
@@ -233,8 +244,16 @@ class Courier:
         if window.lease_until < self.window.lease_until:
             self.to_watch.ring()
         self.window = window
+        self._tell()
+
+    def _reserve(self, size: int) -> None:
+        self._reserved = size
+        self._tell()
+
+    def _tell(self) -> None:
         if self._subscription is not None:
-            self._subscription.update(window.size, len(window.flying) + self._owed)
+            held = self.window.size + self._reserved
+            self._subscription.update(held, len(self.window.flying) + self._owed)
 
     def _report(self, message: Stored, reason: str, failures: int | None) -> None:
         if self._subscription is None:

@@ -56,7 +56,15 @@ class Listener(Protocol):
 
 @attrs.define(eq=False)
 class Subscription:
-    """One session's place in a hub. *size* and *in_flight* are what it holds now."""
+    """One session's place in a hub.
+
+    Attributes:
+        hub: The hub.
+        stream: Whose messages the session gets.
+        listener: The session.
+        size: Bytes it holds, and those it has reserved for what it is reading.
+        in_flight: Messages that are with the client.
+    """
 
     hub: "Hub"
     stream: str
@@ -65,7 +73,7 @@ class Subscription:
     in_flight: int = 0
 
     def update(self, size: int, in_flight: int) -> None:
-        """Tell what the session holds now."""
+        """Tell what the session holds and has reserved now."""
         self.hub.held += size - self.size
         self.hub.in_flight += in_flight - self.in_flight
         freed = size < self.size

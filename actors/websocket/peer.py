@@ -6,13 +6,17 @@ waits for the other side's answer, which may never come, so it has a deadline an
 asked for with frames of our own, through the one task that sends: the library's `ping` would be a second one.
 """
 
+import math
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from resprout.runtime.errors import ResproutError
+
+HURRIED: Final = 0.1
+"""Seconds to get a close frame out when there is no time to wait for an answer."""
 
 
 class PeerGone(ResproutError):
@@ -71,7 +75,9 @@ class WebSocketPeer:
     async def aclose(self, code: int, reason: str, last: str | None = None, *, grace: float = 2.0) -> None:
         try:
             if not self._half_sent:
-                with trio.move_on_after(grace, shield=True):
+                # When cancelled, the library's reader is too, and would never see the other side's answer.
+                cancelled = trio.current_effective_deadline() == -math.inf
+                with trio.move_on_after(min(grace, HURRIED) if cancelled else grace, shield=True):
                     await self._say_goodbye(code, reason, last)
         finally:
             await trio.aclose_forcefully(self._stream)

@@ -110,8 +110,8 @@ class Session:
         finally:
             end = self.ended = self.ended or STOPPING
             self._courier.leave(self._facts(end, trio.current_time() - started))
-            with trio.move_on_after(2 * self._policy.last_words, shield=True):
-                await self._peer.aclose(end.code, end.reason, last_words(end), grace=self._policy.last_words)
+            grace = self._policy.last_words
+            await self._peer.aclose(end.code, end.reason, last_words(end), grace=grace)  # noqa: ASYNC102 - shields itself.
 
     async def _serve(self) -> None:
         opened = False
@@ -124,21 +124,22 @@ class Session:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write)
-            for work in (self._read, self._watch, self._courier.load, self._courier.settle):
-                nursery.start_soon(self._work, work)
+            with self._workers:
+                async with trio.open_nursery() as workers:
+                    for work in (self._read, self._watch, self._courier.load, self._courier.settle):
+                        workers.start_soon(self._work, work)
         with trio.move_on_after(self._policy.last_words / 2):
             await self._courier.settle_acks()
 
     async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
-        with self._workers:
-            try:
-                await work()
-            except PeerGone as error:
-                self._end(End(error.code, error.reason, by_client=True))
-            except (BadFrame, Overreach) as error:
-                self._end(End(Close.BAD_FRAME, str(error)))
-            except StreamChanged:
-                self._end(End(Close.TRY_AGAIN_LATER, "the stream begins anew", retry_after=0.0))
+        try:
+            await work()
+        except PeerGone as error:
+            self._end(End(error.code, error.reason, by_client=True))
+        except (BadFrame, Overreach) as error:
+            self._end(End(Close.BAD_FRAME, str(error)))
+        except StreamChanged:
+            self._end(End(Close.TRY_AGAIN_LATER, "the stream begins anew", retry_after=0.0))
 
     async def _read(self) -> None:
         while True:

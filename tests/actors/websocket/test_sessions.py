@@ -1,0 +1,397 @@
+"""Server and client on real sockets: resume, order, slow readers, takeovers, vanished clients."""
+
+import contextlib
+
+import attrs
+import pytest
+import trio
+from trio_websocket import ConnectionClosed, open_websocket_url
+
+from resprout.actors.websocket.acceptor import ServerPolicy
+from resprout.actors.websocket.client import Client, Superseded
+from resprout.actors.websocket.delivery import DeliveryPolicy
+from resprout.actors.websocket.events import MessageDied, SessionEnded
+from resprout.actors.websocket.hub import Hub, QueuePolicy
+from resprout.actors.websocket.law import Counts, check_conservation
+from resprout.actors.websocket.memory_store import MemoryStore
+from resprout.actors.websocket.receiver import Delivery, Lost, Restarted
+from resprout.actors.websocket.session import SessionPolicy
+from resprout.actors.websocket.store import NewMessage, Store
+
+pytestmark = pytest.mark.real
+
+
+async def take(client: Client, count: int) -> list[object]:
+    """The data of the next *count* items, the last of which stays in hand."""
+    with trio.fail_after(10):
+        items = [await client.__anext__() for _ in range(count)]
+    return [item.data if isinstance(item, Delivery) else item for item in items]
+
+
+async def eventually(hub: Hub, books: Counts, stream: str | None = None) -> None:
+    """Wait until the books say so, and prove the law."""
+    with trio.move_on_after(5):
+        while await hub.counts(stream) != books:
+            await trio.sleep(0.01)
+    assert await hub.counts(stream) == books
+    check_conservation(await hub.audit())
+
+
+async def until(condition) -> None:
+    """Wait until *condition()* holds."""
+    with trio.fail_after(5):
+        while not condition():
+            await trio.sleep(0.01)
+
+
+def hub_with(store: Store | None = None, **delivery: object) -> Hub:
+    policy = QueuePolicy(delivery=DeliveryPolicy(**delivery))
+    return Hub(store or MemoryStore(), policy)
+
+
+async def test_messages_arrive_in_order_and_are_acknowledged(site, store) -> None:
+    async with site(store) as server:
+        for n in range(5):
+            assert await server.hub.enqueue("ann", {"n": n}) == n + 1
+        async with server.client() as client:
+            assert await take(client, 5) == [{"n": n} for n in range(5)]
+            await eventually(server.hub, Counts(accepted=5, acked=4, in_flight=1))
+            await server.hub.enqueue("ann", "live")
+            assert await take(client, 1) == ["live"]
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=6, acked=6))
+
+
+async def test_leaving_tells_the_server_what_is_done(site) -> None:
+    async with site() as server:
+        for n in range(3):
+            await server.hub.enqueue("ann", n)
+        async with server.client() as client:
+            assert await take(client, 2) == [0, 1]
+            client.acknowledge()
+        await eventually(server.hub, Counts(accepted=3, acked=2, pending=1))
+        async with server.client() as client:
+            assert await take(client, 1) == [2]
+
+
+async def test_a_message_in_hand_when_the_client_ends_comes_again(site) -> None:
+    async with site() as server:
+        await server.hub.enqueue("ann", "precious")
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested.
+            async with server.client() as client:
+                async for _ in client:
+                    raise ZeroDivisionError
+        async with server.client() as client:
+            assert await take(client, 1) == ["precious"]
+
+
+async def test_a_server_that_comes_back_goes_on_where_it_was(site, store) -> None:
+    async with site(store) as server:
+        await server.hub.enqueue("ann", 0)
+        async with server.client() as client:
+            assert await take(client, 1) == [0]
+            server.crash()
+            await until(lambda: not client.connected)
+            await server.hub.enqueue("ann", 1)  # Accepted while no server is there.
+            await server.start()
+            await server.hub.enqueue("ann", 2)
+            assert await take(client, 2) == [1, 2]  # And 0, still in hand, not again.
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=3, acked=3))
+            assert client.sessions == 2
+
+
+async def test_many_crashes_lose_and_reorder_nothing(site, store) -> None:
+    async with site(store) as server, server.client() as client:
+        got: list[object] = []
+
+        async def produce() -> None:
+            for n in range(48):
+                await server.hub.enqueue("ann", n)
+                await trio.sleep(0.01)
+
+        async def crash() -> None:
+            for _ in range(4):
+                await trio.sleep(0.12)
+                server.crash()
+                await server.start()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(produce)
+            nursery.start_soon(crash)
+            while len(got) < 48:
+                got += await take(client, 1)
+        client.acknowledge()
+        assert got == list(range(48))
+        assert client.sessions > 1
+        await eventually(server.hub, Counts(accepted=48, acked=48))
+
+
+async def test_another_process_resumes_from_the_position_it_was_given(site) -> None:
+    async with site() as server:
+        for n in range(4):
+            await server.hub.enqueue("ann", n)
+        async with server.client() as client:
+            await take(client, 2)
+            position = client.position
+        assert position is not None
+        assert position.seq == 1
+        async with server.client(position=attrs.evolve(position, seq=3)) as client:
+            assert await take(client, 1) == [3]
+            await eventually(server.hub, Counts(accepted=4, acked=3, in_flight=1))
+
+
+async def test_what_is_missing_is_named(site) -> None:
+    async with site() as server:
+        hub = server.hub
+        for n in range(1, 6):
+            await hub.enqueue("ann", n)
+        epoch = (await hub.store.open("ann")).epoch
+        await hub.store.bury("ann", epoch, 2, "test", 0.0)
+        await hub.store.bury("ann", epoch, 3, "test", 0.0)
+        async with server.client() as client:
+            assert await take(client, 4) == [1, Lost(2, 3, epoch), 4, 5]
+            await hub.redrive("ann")
+            assert await take(client, 2) == [2, 3]
+
+
+async def test_a_position_before_what_is_settled_gets_an_explicit_gap(site) -> None:
+    async with site() as server:
+        for n in range(1, 6):
+            await server.hub.enqueue("ann", n)
+        async with server.client() as client:
+            await take(client, 4)
+            position = client.position
+        assert position is not None
+        async with server.client(position=attrs.evolve(position, seq=1)) as client:
+            assert await take(client, 2) == [Lost(2, 3, position.epoch), 4]
+
+
+async def test_a_store_that_lost_messages_makes_the_client_start_anew(site, redis_store) -> None:
+    async with site(redis_store) as server:
+        for n in range(3):
+            await server.hub.enqueue("ann", n)
+        async with server.client() as client:
+            assert await take(client, 3) == [0, 1, 2]
+            client.acknowledge()
+            old = client.position
+            assert old is not None
+            server.crash()
+            await redis_store.redis.flushall()
+            await server.hub.enqueue("ann", "after the loss")
+            await server.start()
+            (restarted, after) = await take(client, 2)
+            assert isinstance(restarted, Restarted)
+            assert after == "after the loss"
+            assert client.position is not None
+            assert client.position.epoch != old.epoch
+
+
+async def test_a_stream_is_served_to_its_newest_session_only(site) -> None:
+    async with site() as server:
+        async with server.client() as first:
+            await until(lambda: first.connected)
+            async with server.client() as second:
+                await until(lambda: second.connected)
+                await server.hub.enqueue("ann", "for the newest")
+                assert await take(second, 1) == ["for the newest"]
+                with pytest.raises(Superseded):
+                    await take(first, 1)
+        assert server.hub.sessions == 0
+
+
+async def test_a_rejected_message_comes_again_in_order_and_dies_in_the_end(site) -> None:
+    async with site(hub=hub_with(max_failures=3)) as server:
+        for n in range(1, 4):
+            await server.hub.enqueue("ann", n)
+        async with server.client() as client:
+            seen: list[object] = []
+            async for item in client:
+                assert isinstance(item, Delivery | Lost)
+                seen.append(item.data if isinstance(item, Delivery) else item)
+                if isinstance(item, Delivery) and item.data == 2:
+                    client.reject("not today")
+                if isinstance(item, Delivery) and item.data == 3:
+                    break
+            assert seen == [1, 2, 2, 2, Lost(2, 2, item.epoch), 3]
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=3, acked=2, dead=1))
+        (letter,) = await server.hub.store.dead_letters("ann")
+        assert letter.reason == "failed 3 times, last: not today"
+        assert [failure.reason for failure in letter.failures] == ["not today"] * 3
+        assert [event.seq for event in server.events if isinstance(event, MessageDied)] == [2]
+
+
+async def test_a_permanent_rejection_kills_at_once(site) -> None:
+    async with site() as server:
+        await server.hub.enqueue("ann", "poison")
+        await server.hub.enqueue("ann", "food")
+        async with server.client() as client:
+            await take(client, 1)
+            client.reject("cannot read it", permanent=True)
+            lost, food = await take(client, 2)
+            assert isinstance(lost, Lost)
+            assert food == "food"
+
+
+async def test_a_redriven_message_that_was_processed_is_not_handed_out_twice(site) -> None:
+    async with site() as server:
+        await server.hub.enqueue(
+            "ann",
+            "once",
+            id="x",
+        )
+        async with server.client() as client:
+            assert await take(client, 1) == ["once"]
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=1, acked=1))
+            await server.hub.store.append("ann", [NewMessage(id="y", data=b'"other"')])
+            # The same id again, as after its 24 hours: stored again, but not handed out again.
+            server.hub.store._ids.clear()
+            await server.hub.enqueue("ann", "once", id="x")
+            await server.hub.enqueue("ann", "last")
+            assert await take(client, 2) == ["other", "last"]
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=4, acked=4))
+
+
+async def test_an_expired_message_is_named_and_counted(site) -> None:
+    async with site() as server:
+        hub = server.hub
+        await hub.enqueue("ann", "stale", expires_in=0.01)
+        await hub.enqueue("ann", "fresh", expires_in=100)
+        await trio.sleep(0.05)
+        async with server.client() as client:
+            lost, fresh = await take(client, 2)
+            assert isinstance(lost, Lost)
+            assert fresh == "fresh"
+            client.acknowledge()
+            await eventually(hub, Counts(accepted=2, acked=1, expired=1))
+
+
+async def test_a_slow_reader_is_paused_then_closed_and_resumes(site) -> None:
+    async with site(hub=hub_with(window_messages=3, lease=0.3, max_failures=20)) as server:
+        for n in range(10):
+            await server.hub.enqueue("ann", n)
+        async with server.client() as client:
+            assert await take(client, 1) == [0]
+            await until(lambda: server.hub.in_flight == 3)
+            await until(lambda: client.sessions >= 2)
+            ended = [event for event in server.events if isinstance(event, SessionEnded)]
+            assert ended[0].code == 4508
+            assert await take(client, 9) == list(range(1, 10))
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=10, acked=10))
+
+
+async def test_a_slow_but_steady_reader_is_left_in_peace(site) -> None:
+    async with site(hub=hub_with(window_messages=3, lease=0.3)) as server:
+        for n in range(8):
+            await server.hub.enqueue("ann", n)
+        async with server.client() as client:
+            for n in range(8):
+                assert await take(client, 1) == [n]
+                await trio.sleep(0.1)
+            assert client.sessions == 1
+
+
+async def test_a_client_that_does_not_read_at_all_holds_a_bounded_amount(site) -> None:
+    policy = DeliveryPolicy(window_messages=1000, window_bytes=500_000, lease=0.5)
+    store = MemoryStore(max_stream_bytes=20_000_000)
+    session = SessionPolicy(last_words=0.4)
+    async with site(
+        hub=Hub(store, QueuePolicy(delivery=policy)), policy=ServerPolicy(session=session)
+    ) as server:
+        for _ in range(60):
+            await server.hub.enqueue("ann", "x" * 100_000)
+        stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+        async with stream:
+            await stream.send_all(
+                b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+                % server.port
+            )
+            assert b" 101 " in await stream.receive_some()
+            await stream.send_all(masked(b'{"type":"hello","v":1,"token":"ann"}'))
+            await until(lambda: server.hub.held > 0)
+            await trio.sleep(0.2)
+            assert server.hub.held <= 500_000
+            await until(lambda: server.hub.sessions == 0)  # Closed, though it never read a byte.
+        async with server.client() as client:
+            assert len(await take(client, 60)) == 60
+
+
+def masked(payload: bytes) -> bytes:
+    """A text frame as a client must send it, with a mask of zeros."""
+    assert len(payload) < 126
+    return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+async def test_a_client_that_vanishes_without_a_word_is_found(site) -> None:
+    session = SessionPolicy(heartbeat=0.2, heartbeat_deadline=0.2)
+    async with site(policy=ServerPolicy(session=session)) as server:
+        with contextlib.suppress(ConnectionClosed):
+            async with open_websocket_url(server.url) as socket:
+                await socket.send_message('{"type":"hello","v":1,"token":"ann"}')
+                await until(lambda: server.hub.sessions == 1)
+                await until(lambda: server.hub.sessions == 0)  # It answers no ping.
+        ended = [event for event in server.events if isinstance(event, SessionEnded)]
+        assert [event.reason for event in ended] == ["no answer to a ping"]
+
+
+async def test_a_client_that_answers_pings_stays(site) -> None:
+    session = SessionPolicy(heartbeat=0.1, heartbeat_deadline=0.2)
+    async with site(policy=ServerPolicy(session=session)) as server, server.client() as client:
+        await until(lambda: client.connected)
+        await trio.sleep(0.8)
+        assert client.sessions == 1
+
+
+async def test_offline_time_burns_no_attempts(site) -> None:
+    async with site(hub=hub_with(max_failures=2)) as server:
+        await server.hub.enqueue("ann", "patient")
+        async with server.client() as client:
+            assert await take(client, 1) == ["patient"]
+            for sessions in range(2, 6):
+                server.crash()
+                await server.start()
+                await until(lambda sessions=sessions: client.sessions >= sessions)
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=1, acked=1))
+
+
+async def test_memory_is_shared_so_that_everybody_gets_some(site) -> None:
+    policy = QueuePolicy(
+        delivery=DeliveryPolicy(window_bytes=40_000),
+        memory=attrs.evolve(QueuePolicy().memory, max_bytes=60_000, share=0.5),
+    )
+    store = MemoryStore()
+    async with site(hub=Hub(store, policy)) as server:
+        for stream in ("ann", "bob", "eve"):
+            for _ in range(20):
+                await server.hub.enqueue(stream, "x" * 5_000)
+        async with server.client("ann") as ann, server.client("bob") as bob, server.client("eve") as eve:
+            for client in (ann, bob, eve):
+                await take(client, 1)
+            assert server.hub.held <= 60_000
+            async with trio.open_nursery() as nursery:
+                for client in (ann, bob, eve):
+                    nursery.start_soon(take, client, 19)
+            for client in (ann, bob, eve):
+                client.acknowledge()
+            await eventually(server.hub, Counts(accepted=60, acked=60))
+            assert server.hub.held == 0
+
+
+async def test_a_new_hub_takes_over_without_the_client_noticing(site) -> None:
+    async with site() as server:
+        await server.hub.enqueue("ann", 1)
+        async with server.client() as client:
+            assert await take(client, 1) == [1]
+            old, server.hub = server.hub, Hub(server.hub.store)
+            old.close()
+            await server.hub.enqueue("ann", 2)
+            assert await take(client, 1) == [2]
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=2, acked=2))
+            assert client.sessions == 1
