@@ -27,7 +27,7 @@ async def reachable(program: Path, levels: int, who: Account) -> Path:
 
 
 def _copied(program: Path, levels: int) -> Path:
-    root = program.parents[levels - 1] if levels else program
+    root, beside = _installation(program, levels)
     version = sha256(f"{root}:{program.stat().st_mtime_ns}:{program.stat().st_size}".encode()).hexdigest()[
         :16
     ]
@@ -39,12 +39,23 @@ def _copied(program: Path, levels: int) -> Path:
     if not target.exists():
         fresh = Path(tempfile.mkdtemp(dir=home))
         fresh.chmod(0o755)
-        if levels:
-            shutil.copytree(root, fresh / root.name, symlinks=True)
-        else:
-            shutil.copy2(root, fresh / root.name)
+        for part in (root, *beside):
+            if part.is_dir():
+                shutil.copytree(part, fresh / part.name, symlinks=True)
+            else:
+                shutil.copy2(part, fresh / part.name)
         try:
             fresh.rename(target)
         except OSError:  # Somebody was faster, with the same content.
             shutil.rmtree(fresh)
-    return target / root.name / program.relative_to(root) if levels else target / root.name
+    return target / root.name / program.relative_to(root)
+
+
+def _installation(program: Path, levels: int) -> tuple[Path, tuple[Path, ...]]:
+    """What to copy: the root, and the libraries that a wheel keeps in ``<package>.libs`` beside the package."""
+    root = program.parents[levels - 1] if levels else program
+    for package in (root, *root.parents[:-1]):
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            return package, (libraries,)
+    return root, ()

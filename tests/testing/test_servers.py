@@ -1,15 +1,44 @@
 """The servers of the test kit keep port and data, and leave nothing behind."""
 
+import asyncio
+import subprocess
+import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
 import trio
 
 from resprout.actors.process import procfs
-from resprout.testing import LocalServer, postgres_server, redis_server
+from resprout.testing import LocalServer, postgres_server, redis_server, temporary
 
 pytestmark = pytest.mark.real
+
+
+KILLED_RUN = """
+import tempfile, trio
+from resprout.actors.process import osprocess
+from resprout.testing import redis_server
+tempfile.tempdir = {folder!r}
+osprocess._dies_with_us = lambda: ()  # As on a machine without setpriv.
+async def main():
+    async with redis_server() as server:
+        print(server.pid, flush=True)
+        await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+async def sql(server: LocalServer, statement: str) -> object:
+    async def run() -> object:
+        connection = await asyncpg.connect(server.url)
+        answer: object = await connection.fetchval(statement)
+        await connection.close()
+        return answer
+
+    return await trio.to_thread.run_sync(lambda: asyncio.run(run()))
 
 
 async def ask(server: LocalServer, request: bytes) -> bytes:
@@ -54,6 +83,47 @@ async def test_postgres_restarts_at_once_after_kill(postgres_server: LocalServer
         await postgres_server.restart()
         assert time.perf_counter() - started < 5
     assert postgres_server.port == port
+
+
+async def test_postgres_keeps_committed_rows_over_kill(postgres_server: LocalServer) -> None:
+    await sql(postgres_server, "create table t as select 42 as answer")
+    postgres_server.kill()
+    await postgres_server.restart()
+    assert await sql(postgres_server, "select answer from t") == 42
+
+
+async def test_two_servers_may_start_at_the_same_time() -> None:
+    async def run(ports: list[int]) -> None:
+        async with postgres_server() as server:
+            ports.append(server.port)
+
+    ports: list[int] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, ports)
+        nursery.start_soon(run, ports)
+    assert len(set(ports)) == 2
+
+
+async def test_what_a_killed_test_run_left_is_swept_away_and_what_lives_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for above in (tmp_path, *tmp_path.parents[:2]):  # pytest makes these for us alone.
+        above.chmod(0o711)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    script = KILLED_RUN.format(folder=str(tmp_path))
+    async with trio.open_nursery() as nursery:
+        run = partial(trio.run_process, [sys.executable, "-c", script], stdout=subprocess.PIPE, check=False)
+        killed: trio.Process = await nursery.start(run)
+        assert killed.stdout is not None
+        pid = int(await killed.stdout.receive_some(100))
+        killed.kill()
+    left = procfs.inspect(pid)
+    assert left is not None
+    async with redis_server() as alive:
+        assert await temporary.sweep(tmp_path) == []  # Too young to judge.
+        assert len(await temporary.sweep(tmp_path, older_than=0.0)) == 1
+        assert not procfs.alive(left.identity)
+        assert await ask(alive, b"PING\r\n") == b"+PONG\r\n"
 
 
 async def test_nothing_is_left_behind_even_of_frozen_servers() -> None:

@@ -10,18 +10,22 @@
         server.thaw()
 """
 
-import functools
+import atexit
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 
-from resprout.actors.process import recipes
+from resprout.actors.process import recipes, users
 from resprout.actors.process.launch import Endpoint, Server
+from resprout.actors.process.place import Place
 from resprout.actors.process.recipes import Fsync, ServerRecipe
+from resprout.testing import temporary
+
+_making = trio.Lock()
+_template: Place | None = None
 
 
 class LocalServer:
@@ -87,7 +91,7 @@ class LocalServer:
 @asynccontextmanager
 async def server(recipe: ServerRecipe) -> AsyncIterator[LocalServer]:
     """Run any recipe in a temporary directory, which is removed at the end with all of its processes."""
-    directory = _passable(tempfile.mkdtemp(prefix=f"resprout-{recipe.service}-"))
+    directory = await temporary.make(recipe.service)
     run = Server(recipe, directory)
     try:
         yield LocalServer(run, await run.start())
@@ -118,26 +122,17 @@ async def postgres_server(*, settings: dict[str, str] | None = None) -> AsyncIte
 
 async def _postgres_template() -> Path:
     """A data directory that was initialised, started once and stopped in order; made at first use."""
-    directory = _passable(_template_directory().name)
-    made = trio.Path(directory, "made")
-    if not await made.exists():
-        first = Server(recipes.postgres(durable=False), directory)
-        try:
-            await first.start()
-            await first.stop()
-        finally:
-            await first.aclose()
-        await made.touch()
-    return directory / "data" / "pgdata"
-
-
-def _passable(directory: str) -> Path:
-    """Let the server's user through when we are root; its data below stays private."""
-    path = Path(directory)
-    path.chmod(0o711)
-    return path
-
-
-@functools.cache
-def _template_directory() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="resprout-initdb-")  # Removed when Python ends.
+    global _template
+    async with _making:
+        if _template is None:
+            directory = await temporary.make("initdb")
+            first = Server(recipes.postgres(durable=False), directory)
+            try:
+                await first.start()
+                await first.stop()
+            finally:
+                await first.aclose()
+            _template = Place(directory)
+            _template.hold(users.ourselves())  # Until Python ends: so long nobody may sweep it away.
+            atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return _template.data / "pgdata"

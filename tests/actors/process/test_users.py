@@ -42,6 +42,7 @@ async def test_an_unreachable_program_is_copied_with_its_installation(
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/sh\n")
     (home / "pg" / "share").mkdir()
+    (home / "pg.libs").mkdir()  # As wheels have it, found from the program by a relative path.
     home.chmod(0o700)
     cache.mkdir()
     cache.chmod(0o755)
@@ -51,5 +52,9 @@ async def test_an_unreachable_program_is_copied_with_its_installation(
     assert users.unreachable(copy, who) is None
     assert copy.read_text() == "#!/bin/sh\n"
     assert (copy.parents[1] / "share").is_dir()
+    assert (copy.parents[2] / "pg.libs").is_dir()
     assert await reachable(program, 2, who) == copy
     assert await reachable(copy, 2, who) == copy
+    single = home / "valkey-server"
+    single.write_text("alone")
+    assert (await reachable(single, 0, who)).read_text() == "alone"
