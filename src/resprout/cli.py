@@ -6,17 +6,16 @@ second Ctrl-C.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import attrs
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
+from resprout import live
+from resprout.live import as_json, print_json, text_console
 from resprout.loading import BadTarget, load_tree
 from resprout.outline import Outline, check_tree
 from resprout.runtime import Recipe, TreeError
@@ -33,7 +32,6 @@ def _target(context: click.Context, parameter: click.Parameter, value: str) -> s
 
 
 target = click.argument("target", metavar="MODULE:TREE", callback=_target)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,6 +42,11 @@ def main() -> None:
     Exit codes: 0 drained, 1 the tree gave up, 2 wrong usage, 78 bad configuration, 130 forced by a second
     Ctrl-C.
     """
+
+
+main.add_command(live.tree)
+main.add_command(live.info)
+main.add_command(live.restart)
 
 
 @main.command()
@@ -67,7 +70,7 @@ def check(target: str, as_json: bool) -> None:
     except TreeError as error:
         _bad_configuration(error)
     if as_json:
-        click.echo(json.dumps(attrs.asdict(outline, value_serializer=_plain), indent=2))
+        print_json(outline)
     else:
         _print(outline)
 
@@ -82,12 +85,6 @@ def _load(target: str) -> Recipe:
 def _bad_configuration(error: Exception) -> NoReturn:
     click.echo(f"resprout: bad configuration: {error}", err=True)
     sys.exit(BAD_CONFIGURATION)
-
-
-def text_console() -> Console:
-    """A console that breaks no lines where no person looks."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=500)
 
 
 def _print(outline: Outline) -> None:
@@ -113,8 +110,3 @@ def _drawn(outline: Outline) -> Tree:
 
 def _stops(within: float) -> str:
     return "stops without limit" if math.isinf(within) else f"stops within {within:g} s"
-
-
-def _plain(instance: object, attribute: object, value: Any) -> object:
-    """JSON knows no infinity: no limit is null."""
-    return None if isinstance(value, float) and math.isinf(value) else value
