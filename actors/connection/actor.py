@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from resprout.actors.connection.gate import Gate, L
+from resprout.actors.connection.gate import Gate, L, sentence
 from resprout.actors.connection.keeper import Connect, Keeper
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
 from resprout.actors.connection.states import ConnectionState, Draining, Stopped, retry_after
@@ -115,7 +115,7 @@ class Connection(Actor):
             service=gate.service,
             state=gate.state,
             retry_after=retry_after(gate.state, trio.current_time()),
-            last_error=repr(error) if error is not None else "",
+            last_error=sentence(error) if error is not None else "",
         )
 
     async def nudge(self) -> None:

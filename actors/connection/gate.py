@@ -141,7 +141,7 @@ class Gate(Generic[L]):
         now = trio.current_time()
         self.live, self.last_error, self._down_since = None, why, now
         up_for = now - self._up_since
-        self._move(states.link_lost(self.state, now, self.policy, self._random), _sentence(why))
+        self._move(states.link_lost(self.state, now, self.policy, self._random), sentence(why))
         self._emit(LinkLost(actor=self._actor, service=self.service, error=why, up_for=up_for))
 
     def impaired(self, link: L, why: str) -> None:
@@ -232,7 +232,7 @@ class Gate(Generic[L]):
             case _:
                 pass
         if self.live is None and self.last_error is not None:
-            facts["last_error"] = repr(self.last_error)
+            facts["last_error"] = sentence(self.last_error)
         return facts
 
     @property
@@ -321,7 +321,7 @@ class Gate(Generic[L]):
         if self._down_since is None:
             self._down_since = began
         after = states.attempt_failed(self.state, now, self.policy, self._random)
-        self._move(after, _sentence(error))
+        self._move(after, sentence(error))
         if isinstance(after, BackingOff):
             self._emit(
                 AttemptFailed(
@@ -347,5 +347,6 @@ class Gate(Generic[L]):
             )
 
 
-def _sentence(error: Exception) -> str:
-    return str(error) or repr(error)
+def sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else repr(error)

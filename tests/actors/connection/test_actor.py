@@ -61,7 +61,7 @@ async def test_an_hour_of_outage_costs_no_restart_and_the_first_chance_is_taken(
         await trio.sleep(3600)
         status = await FAKE.call(FakeConnection.status)
         assert isinstance(status.state, BackingOff)
-        assert status.last_error == "ConnectionRefusedError('refused')"
+        assert status.last_error == "ConnectionRefusedError: refused"
         server.up = True
         await trio.sleep(30)
         assert present_gate().link() is server.link
