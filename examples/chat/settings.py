@@ -1,7 +1,7 @@
 """Where the chat finds its servers. Without these variables it runs Redis and Postgres itself.
 
 CHAT_REDIS_URL, CHAT_DATABASE_URL   real servers instead of the embedded ones
-CHAT_DATA                           directory of the embedded servers (default: .chat in the current one)
+CHAT_DATA                           directory of the embedded servers (default: this user's state directory)
 CHAT_LIVE_PORT, CHAT_HTTP_PORT      ports on the loopback interface (default: 8765 and 8080; 0: any free one)
 """
 
@@ -17,7 +17,7 @@ class Settings:
 
     redis_url: str | None = None
     database_url: str | None = None
-    data: Path = Path(".chat")
+    data: Path | None = None
     live_port: int = 8765
     http_port: int = 8080
 
@@ -27,7 +27,7 @@ class Settings:
         return cls(
             redis_url=environ.get("CHAT_REDIS_URL"),
             database_url=environ.get("CHAT_DATABASE_URL"),
-            data=Path(environ.get("CHAT_DATA", ".chat")),
+            data=Path(environ["CHAT_DATA"]) if "CHAT_DATA" in environ else None,
             live_port=_port(environ, "CHAT_LIVE_PORT", 8765),
             http_port=_port(environ, "CHAT_HTTP_PORT", 8080),
         )

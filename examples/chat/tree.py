@@ -59,7 +59,7 @@ def _servers(settings: Settings) -> list[ChildSpec]:
         (settings.database_url, names.POSTGRES_SERVER, recipes.postgres()),
     ]
     own = [
-        server_child(name.key, recipe, name=name, directory=settings.data / name.key)
+        server_child(name.key, recipe, name=name, directory=settings.data and settings.data / name.key)
         for url, name, recipe in wanted
         if url is None
     ]

@@ -30,6 +30,7 @@ from examples.chat.demo.sabotage import (
     Switch,
 )
 from examples.chat.demo.view import show_tree
+from examples.chat.demo.wait import until
 from examples.chat.names import POSTGRES_SERVER, REDIS_SERVER
 from examples.chat.settings import Settings
 from examples.chat.tree import Parts, build
@@ -93,8 +94,7 @@ async def _load_and_break(books: Books, saboteur: Saboteur) -> None:
             await saboteur.run()
             load.stopping = True
         with trio.move_on_after(10):
-            while missing_messages(books):
-                await trio.sleep(0.05)
+            await until(lambda: not missing_messages(books))
         listeners.cancel_scope.cancel(reason="the demo is over")
 
 

@@ -17,6 +17,7 @@ from examples.chat.demo.sabotage import (
     BreakableWebSocketServer,
     Switch,
 )
+from examples.chat.demo.wait import until
 from examples.chat.names import LIVE, POSTGRES_SERVER, REDIS_SERVER
 from resprout import ActorStarted, Event, Name, System
 from resprout.actors.process import Endpoint, ServerProcess
@@ -25,7 +26,7 @@ from resprout.runtime.breaker_rules import Open
 from resprout.supervisors import LimitReached
 
 PATIENCE = 15.0  # Seconds after which a service that has not come back is a broken promise.
-TICK = 0.01
+NOT_RUNNING = 0
 
 
 @attrs.define
@@ -59,8 +60,7 @@ class Saboteur:
         for service in services:
             service.is_back()
         with trio.move_on_after(PATIENCE) as patience:
-            while not all(service.healthy for service in services):
-                await trio.sleep(TICK)
+            await until(lambda: all(service.healthy for service in services))
         if patience.cancelled_caught:
             ill = ", ".join(service.name for service in services if not service.healthy)
             self.books.broken_promises.append(f"{title}: {ill} not back after {PATIENCE:g} s")
@@ -81,7 +81,7 @@ class Saboteur:
             nursery.start_soon(_kill, POSTGRES_SERVER)
 
     async def _freeze_redis(self) -> None:
-        pid = (await _endpoint(REDIS_SERVER)).pid
+        pid = _pid(REDIS_SERVER)
         os.kill(pid, signal.SIGSTOP)
         try:
             await trio.sleep(3)
@@ -102,8 +102,7 @@ class Saboteur:
         old = tools_processes()
         for pid in old:
             os.kill(pid, signal.SIGKILL)
-        while not tools_processes() - old:
-            await trio.sleep(TICK)
+        await until(lambda: bool(tools_processes() - old))
 
     async def _break_auth(self) -> None:
         opened = self._next(lambda event: isinstance(event, BreakerChanged) and isinstance(event.new, Open))
@@ -140,16 +139,14 @@ class Saboteur:
 
 async def _kill(server: Name[ServerProcess]) -> None:
     """SIGKILL; returns when its supervisor has it running again."""
-    old = (await _endpoint(server)).pid
+    old = _pid(server)
     os.kill(old, signal.SIGKILL)
-    while (await _endpoint(server)).pid == old:
-        await trio.sleep(TICK)
+    await until(lambda: _pid(server) not in (old, NOT_RUNNING))
 
 
-async def _endpoint(server: Name[ServerProcess]) -> Endpoint:
-    while (endpoint := server.offered(Endpoint)) is None:
-        await trio.sleep(TICK)
-    return endpoint
+def _pid(server: Name[ServerProcess]) -> int:
+    endpoint = server.offered(Endpoint)
+    return endpoint.pid if endpoint is not None else NOT_RUNNING
 
 
 def tools_processes() -> set[int]:
