@@ -1,7 +1,7 @@
 """Reads what Python files import, without running them."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import attrs
@@ -12,11 +12,21 @@ LAYERS = ("runtime", "supervisors", "actors")  # From the ground up.
 
 @attrs.frozen
 class Import:
-    """One imported module, dotted and absolute; a relative one keeps its leading dots."""
+    """One import: of *module*, dotted, or of *name* from it. A relative one keeps its leading dots."""
 
     module: str
+    name: str
     line: int
     typing_only: bool = False
+
+    @property
+    def dotted(self) -> str:
+        """Module and name together."""
+        return f"{self.module}.{self.name}" if self.name else self.module
+
+    def among(self, modules: Container[str]) -> str:
+        """The module that is meant: `from package import module` means the module, not the package."""
+        return self.dotted if self.dotted in modules else self.module
 
 
 def sources(folder: Path) -> dict[str, Path]:
@@ -45,14 +55,12 @@ def _named_by(node: ast.AST, typing_only: bool) -> Iterator[Import]:
     match node:
         case ast.Import(names=names):
             for alias in names:
-                yield Import(alias.name, node.lineno, typing_only)
+                yield Import(alias.name, "", node.lineno, typing_only)
         case ast.ImportFrom(module=module, names=names, level=level):
-            base = "." * level + (module or "")
-            yield Import(base, node.lineno, typing_only)
-            for alias in names:  # `from package import module` may name a module too.
-                yield Import(f"{base}.{alias.name}", node.lineno, typing_only)
+            for alias in names:
+                yield Import("." * level + (module or ""), alias.name, node.lineno, typing_only)
         case ast.Call(
             func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module"),
             args=[ast.Constant(value=str(module)), *_],
         ):
-            yield Import(module, node.lineno, typing_only)
+            yield Import(module, "", node.lineno, typing_only)

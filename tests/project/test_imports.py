@@ -3,13 +3,13 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from tests.project.import_reader import LAYERS, ROOT, Import, imports_of, sources
+from tests.project.import_reader import LAYERS, ROOT, imports_of, sources
 
 FOLDERS = [ROOT / layer for layer in LAYERS]
 EVERYTHING = [*FOLDERS, ROOT / "src/resprout", *(ROOT / name for name in ("examples", "benchmarks", "tests"))]
@@ -22,7 +22,7 @@ def test_a_layer_imports_only_itself_and_the_layers_below(layer: str) -> None:
 
 def test_nothing_is_imported_by_its_bare_folder_name() -> None:
     assert [
-        f"{path.relative_to(ROOT)}:{found.line} imports {found.module}"
+        f"{path.relative_to(ROOT)}:{found.line} imports {found.dotted}"
         for folder in EVERYTHING
         for path in sorted(folder.rglob("*.py"))
         for found in imports_of(path)
@@ -40,7 +40,7 @@ def test_the_packages_of_actors_do_not_import_in_circles() -> None:
     modules = sources(ROOT / "actors")
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
-        used = {part_of_actors(found.module) for found in imports_of(path)}
+        used = {part_of_actors(found.dotted) for found in imports_of(path)}
         graph.setdefault(part_of_actors(name), set()).update(used - {"", part_of_actors(name)})
     assert circle_in(graph) is None
 
@@ -82,23 +82,19 @@ def test_a_wrong_import_is_found_wherever_it_hides(tmp_path: Path) -> None:
 
 
 def wrong_way_imports(root: Path, layer: str) -> list[str]:
-    allowed = {"resprout", *(f"resprout.{below}" for below in LAYERS[: LAYERS.index(layer) + 1])}
+    allowed = [f"resprout.{below}" for below in LAYERS[: LAYERS.index(layer) + 1]]
     return [
-        f"{path.relative_to(root)}:{found.line} imports {found.module}"
+        f"{path.relative_to(root)}:{found.line} imports {found.dotted}"
         for path in sources(root / layer).values()
         for found in imports_of(path)
-        if found.module.split(".")[0] == "resprout" and not goes_down(found, allowed)
+        if found.dotted.split(".")[0] == "resprout" and ".".join(found.dotted.split(".")[:2]) not in allowed
     ]
 
 
-def goes_down(found: Import, allowed: set[str]) -> bool:
-    # `from resprout import x` is read as `resprout` and `resprout.x`: only the latter says what is meant.
-    return ".".join(found.module.split(".")[:2]) in allowed
-
-
-def loaded_by(path: Path, modules: Iterable[str]) -> set[str]:
+def loaded_by(path: Path, modules: Container[str]) -> set[str]:
     """Those of *modules* that this one needs to run. Imports for the type checker alone may be mutual."""
-    return {found.module for found in imports_of(path) if not found.typing_only} & set(modules)
+    found = {each.among(modules) for each in imports_of(path) if not each.typing_only}
+    return {module for module in found if module in modules}
 
 
 def part_of_actors(module: str) -> str:

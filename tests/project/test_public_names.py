@@ -19,7 +19,7 @@ SUPERVISORS = """
 AlreadyPresent AutoShutdown ChildCounts ChildError ChildInfo ChildNotFound ChildRunning ChildSpec
 ChildStartFailed CoolDown DynamicSupervisor GIVE_UP Intensity LimitReached ONE_FOR_ALL ONE_FOR_ONE
 PERMANENT REST_FOR_ONE RestartType Strategy Supervisor SupervisorSpec TEMPORARY TRANSIENT TooManyChildren
-child dynamic_supervisor supervisor
+child dynamic_supervisor restart_at supervisor
 """
 
 PACKAGES = {
