@@ -152,7 +152,7 @@ async def test_the_tree_shows_the_state_of_the_connection(autojump_clock: MockCl
         facts = runtime.snapshot().children[0].facts
         assert facts["state"] == "backing_off"
         assert facts["attempt"] == 1
-        assert facts["last_error"] == "ConnectionResetError('peer reset')"
+        assert facts["last_error"] == "ConnectionResetError: peer reset"
 
 
 async def test_a_check_from_outside_uses_the_real_link_and_counts_as_a_probe(
