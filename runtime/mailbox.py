@@ -15,6 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import attrs
+import outcome
 import trio
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
@@ -144,8 +145,6 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(abort)
-        if self.closed:
-            raise trio.ClosedResourceError
 
     def queue_in_turn(self, call: Call) -> None:
         """As `put_in_turn` for a call: its caller then waits for the answer, and not for room first."""
@@ -186,8 +185,9 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
             task, message = self.blocked.popleft()
             if task is None:
                 left.append(message)
-            else:
-                reschedule(task)
+            else:  # Told so here: by the time it runs, the mailbox may be open again, without its message.
+                reschedule(task, outcome.Error(trio.ClosedResourceError()))
+        self.wake()  # A plain reader learns that nothing will come.
         return left
 
     def reopen(self) -> None:
@@ -208,8 +208,11 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
             self.limit = self.capacity
 
     def _drop(self, message: Message, why: str) -> None:
+        """*message* is not in the queue (any more), so its caller's withdrawal must not count as one there."""
         self.dropped += 1
+        withdrawn = self._withdrawn
         self.bury(message, why)
+        self._withdrawn = withdrawn
 
     def __len__(self) -> int:
         return len(self.queue) - self._withdrawn
