@@ -29,27 +29,27 @@ from resprout.actors.websocket.wire import (
     decode_from_client,
 )
 from resprout.runtime.classify import unwrapped
-from resprout.runtime.errors import ReplyError, ServiceError
+from resprout.runtime.errors import ActorError, ReplyError, ServiceError
 from resprout.runtime.events import Event
 
 
 @attrs.frozen
 class Identity:
-    """Who a token belongs to, and which stream of messages its holder gets."""
+    """Who a token belongs to, and which stream of messages its holder gets: one per device, for instance."""
 
     user: str
     stream: str
 
 
 class TokenRefused(ReplyError):
-    """The token is wrong, or not good for the stream that was asked for."""
+    """The token is wrong."""
 
 
-Verifier: TypeAlias = Callable[[str, str | None], Awaitable[Identity]]
-"""Turns a token, and the stream the client asks for if it does, into an `Identity`.
+Verifier: TypeAlias = Callable[[str], Awaitable[str | Identity]]
+"""Turns a token into an `Identity`, or into the name of a user whose stream has the same name.
 
-Raises `TokenRefused` if the token is wrong (the client must not come back with it), a `ServiceError` if nobody
-can tell just now (the client is asked to come back).
+A `ServiceError` or `ActorError` says that nobody can tell just now, and the client is asked to come back. Any
+other `ReplyError`, such as `TokenRefused`, says no: the client must not come back with this token.
 """
 
 
@@ -175,13 +175,13 @@ class Acceptor:
         if hello.v != VERSION:
             return End(Close.BAD_FRAME, f"this server speaks version {VERSION}")
         try:
-            identity = await self.verify(hello.token, hello.stream)
-        except TokenRefused as error:
+            known = await self.verify(hello.token)
+        except (ServiceError, ActorError) as error:
+            pause = error.retry_after if isinstance(error, ServiceError) else None
+            return End(Close.TRY_AGAIN_LATER, "cannot verify the token now", retry_after=pause or 1.0)
+        except ReplyError as error:
             return End(Close.UNAUTHORIZED, str(error) or "token refused")
-        except ServiceError as error:
-            return End(
-                Close.TRY_AGAIN_LATER, "cannot verify the token now", retry_after=error.retry_after or 1.0
-            )
+        identity = Identity(known, known) if isinstance(known, str) else known
         return Visitor(user=identity.user, stream=identity.stream, position=position_of(hello))
 
     def _session(self, peer: WebSocketPeer, visitor: Visitor) -> Session:

@@ -56,6 +56,9 @@ from resprout.runtime.nurseries import bare_nursery
 Token: TypeAlias = str | Callable[[], Awaitable[str]]
 """A token, or what fetches a fresh one for each attempt."""
 
+Url: TypeAlias = str | Callable[[], str]
+"""A URL, or what tells it anew for each attempt; it may raise a `ServiceError` while nobody knows."""
+
 
 class Superseded(ResproutError):
     """Another session of the same stream took over. Coming back by itself would only start a tug of war."""
@@ -96,10 +99,9 @@ class Client:
 
     def __init__(
         self,
-        url: str,
+        url: Url,
         token: Token,
         *,
-        stream: str | None = None,
         position: Position | None = None,
         tls: ssl.SSLContext | None = None,
         origin: str | None = None,
@@ -109,8 +111,10 @@ class Client:
         self.connected = False
         self.sessions = 0
         self.problem: Exception | None = None
-        self._address = Address.parse(url, tls, origin)
-        self._token, self._stream = token, stream
+        if isinstance(url, str):
+            Address.parse(url, tls, origin)  # A wrong one is found now, not at the first attempt.
+        self._url, self._tls, self._origin = url, tls, origin
+        self._token = token
         self.policy = policy or ClientPolicy()
         self._random = rng or random.Random()
         self._receiver = Receiver(position)
@@ -204,7 +208,8 @@ class Client:
         async with trio.open_nursery() as nursery:
             with trio.fail_after(self.policy.attempt_deadline):
                 token = self._token if isinstance(self._token, str) else await self._token()
-                peer = await self._address.open(nursery)
+                url = self._url if isinstance(self._url, str) else self._url()
+                peer = await Address.parse(url, self._tls, self._origin).open(nursery)
             try:
                 with trio.fail_after(self.policy.attempt_deadline):
                     await self._meet(peer, token)
@@ -214,13 +219,13 @@ class Client:
                     await self._read(peer)
             finally:
                 self.connected = False
-                await peer.aclose(Close.NORMAL, "", grace=self.policy.last_words)  # noqa: ASYNC102 - shields itself.
+                await peer.aclose(Close.NORMAL, "", grace=self.policy.last_words)
                 nursery.cancel_scope.cancel(reason="the connection is over")
 
     async def _meet(self, peer: WebSocketPeer, token: str) -> None:
         position = self._receiver.position
         epoch, seq = (None, None) if position is None else (position.epoch, position.seq)
-        await peer.send(encode(Hello(VERSION, token, self._stream, epoch, seq)))
+        await peer.send(encode(Hello(VERSION, token, epoch, seq)))
         while not self.connected:
             self._hear(decode_from_server(await self._receive(peer)))
 
@@ -361,10 +366,9 @@ class Address:
 
 @asynccontextmanager
 async def connect(
-    url: str,
+    url: Url,
     token: Token,
     *,
-    stream: str | None = None,
     position: Position | None = None,
     tls: ssl.SSLContext | None = None,
     origin: str | None = None,
@@ -374,18 +378,15 @@ async def connect(
     """Receive the messages of a stream for as long as the block lasts, over as many connections as it takes.
 
     Args:
-        url: ``ws://host:port/`` or ``wss://…``.
+        url: ``ws://host:port/`` or ``wss://…``, or a function that tells it and is asked on each attempt.
         token: Says who we are.
-        stream: Which stream we want, if the token does not say.
         position: What an earlier process had, see `Client.position`.
         tls: For ``wss``; by default the system's certificates are trusted.
         origin: An Origin header, if the server insists on one.
         policy: How the connection is kept.
         rng: Source of the jitter.
     """
-    client = Client(
-        url, token, stream=stream, position=position, tls=tls, origin=origin, policy=policy, rng=rng
-    )
+    client = Client(url, token, position=position, tls=tls, origin=origin, policy=policy, rng=rng)
     async with bare_nursery() as nursery:
         nursery.start_soon(client.run)
         try:

@@ -84,3 +84,17 @@ class ConnectionBroken(Event):
 
     address: str
     error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class LawBroken(Event):
+    """The books do not balance: a message was lost or counted twice. Page somebody."""
+
+    problem: str
+
+
+@attrs.frozen(kw_only=True)
+class ServerListening(Event):
+    """Clients can connect to *url*."""
+
+    url: str

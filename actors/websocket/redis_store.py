@@ -12,7 +12,6 @@ from typing import Protocol
 import attrs
 import msgspec
 import trio
-from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from resprout.actors.websocket import redis_scripts as scripts
 from resprout.actors.websocket.errors import QueueFull, StreamChanged
@@ -189,6 +188,11 @@ class RedisStore:
             await trio.sleep(pause)
 
     async def _run_once(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> object:
+        from redis.exceptions import (  # Here, so that the extra stays optional.
+            NoScriptError,
+            OutOfMemoryError,
+        )
+
         try:
             try:
                 return await self.redis.evalsha(script.sha, len(keys), *keys, *arguments)

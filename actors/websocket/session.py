@@ -111,7 +111,7 @@ class Session:
             end = self.ended = self.ended or STOPPING
             self._courier.leave(self._facts(end, trio.current_time() - started))
             grace = self._policy.last_words
-            await self._peer.aclose(end.code, end.reason, last_words(end), grace=grace)  # noqa: ASYNC102 - shields itself.
+            await self._peer.aclose(end.code, end.reason, last_words(end), grace=grace)
 
     async def _serve(self) -> None:
         opened = False

@@ -32,7 +32,6 @@ class Hello(msgspec.Struct, tag="hello", frozen=True, omit_defaults=True):
 
     v: int
     token: Token
-    stream: Word | None = None
     epoch: Word | None = None
     seq: Sequence | None = None
 

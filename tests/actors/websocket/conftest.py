@@ -53,11 +53,11 @@ def store(request: pytest.FixtureRequest) -> Store:
     return made
 
 
-async def token_is_name(token: str, stream: str | None) -> Identity:
-    """The tests' verifier: the token is the user and, unless another is asked for, the stream."""
+async def token_is_name(token: str) -> Identity:
+    """The tests' verifier: a token is ``user`` or ``user/stream``."""
     if token == "bad":
         raise TokenRefused("no such token")
-    return Identity(user=token, stream=stream or token)
+    return Identity(user=token.partition("/")[0], stream=token)
 
 
 class Site:

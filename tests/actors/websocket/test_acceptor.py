@@ -196,7 +196,7 @@ async def test_sessions_are_limited_per_user(site) -> None:
     async with site(max_per_user=1) as server, raw(server.url) as first, raw(server.url) as second:
         await first.send_message(HELLO)
         await first.get_message()
-        await second.send_message('{"type":"hello","v":1,"token":"ann","stream":"other"}')
+        await second.send_message('{"type":"hello","v":1,"token":"ann/phone"}')
         assert await closed_with(second) == 4529
         await serves(server)
 
@@ -228,7 +228,7 @@ async def test_who_talks_too_much_is_asked_to_come_back_later(site) -> None:
 async def test_a_verifier_that_is_away_asks_the_client_to_come_back(site) -> None:
     async with site() as server:
 
-        async def away(token: str, stream: str | None) -> Identity:
+        async def away(token: str) -> Identity:
             raise Unavailable("auth", "is away", retry_after=0.5)
 
         server.acceptor.verify = away
@@ -243,7 +243,7 @@ async def test_a_verifier_that_is_away_asks_the_client_to_come_back(site) -> Non
 async def test_a_broken_verifier_is_reported_and_harms_one_connection(site) -> None:
     async with site() as server:
 
-        async def broken(token: str, stream: str | None) -> Identity:
+        async def broken(token: str) -> Identity:
             if token == "ann":
                 raise ZeroDivisionError
             return Identity(token, token)
