@@ -10,13 +10,13 @@ import trio
 
 from examples.chat.actors import ASSISTANT, ROOMS, TRENDING, Assistant, Rooms, Trending
 from examples.chat.demo.books import Books
-from examples.chat.names import AUTH, POSTGRES, REDIS
+from examples.chat.names import AUTH, LIVE, POSTGRES, REDIS
 from examples.chat.sessions import log_in
 from resprout import ActorError, ServiceError, System
 from resprout.actors.auth import AuthClient
 from resprout.actors.postgres import PostgresClient
 from resprout.actors.redis import RedisClient
-from resprout.actors.websocket import Delivery, Lost, Restarted, connect
+from resprout.actors.websocket import Delivery, Listening, Lost, Restarted, connect
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Load:
     async def _listen(self, user: str) -> None:
         """One WebSocket client. It acknowledges a message by asking for the next one."""
         service = self.books.service("websocket")
-        async with connect(self.live_url, self.tokens[user]) as inbox:
+        async with connect(self._live_url(), self.tokens[user]) as inbox:
             async for item in inbox:
                 match item:
                     case Delivery(id=id):
@@ -69,6 +69,12 @@ class Load:
                         self.books.received[user].append((id.rpartition("-")[0], id))
                     case Lost() | Restarted():
                         self.books.broken_promises.append(f"{user} was told of lost messages: {item}")
+
+    def _live_url(self) -> str:
+        listening = LIVE.offered(Listening)
+        if listening is None:
+            raise RuntimeError("the WebSocket server does not run at the start of the demo")
+        return listening.url
 
     async def _post(self, user: str) -> None:
         """Post until it is accepted: a message whose author was told nothing is sent again with its id."""
