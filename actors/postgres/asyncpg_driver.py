@@ -68,7 +68,7 @@ class AsyncpgDriver:
 class AsyncpgConnection:
     """One asyncpg connection on its own `TrioLoop`; see `DriverConnection`."""
 
-    __slots__ = ("_changed", "_loop", "_raw", "_transport", "deadline", "hung")
+    __slots__ = ("_changed", "_heard", "_loop", "_raw", "_transport", "deadline", "hung")
 
     def __init__(
         self, raw: asyncpg.Connection[asyncpg.Record], loop: TrioLoop, on_closed: Callable[[], None]
@@ -77,6 +77,7 @@ class AsyncpgConnection:
         self.deadline, self.hung = math.inf, False
         self._raw, self._loop, self._transport = raw, loop, loop.transport
         self._changed = False
+        self._heard = loop.transport.bytes_read
         raw.add_termination_listener(lambda _: on_closed())
 
     # Statements.
@@ -127,9 +128,12 @@ class AsyncpgConnection:
         await self._run(run())
 
     async def _run(self, statement: Awaitable[T]) -> T:
-        before = self._transport.bytes_taken
+        transport = self._transport
+        before = transport.bytes_ordered
         try:
-            return await statement
+            answer = await statement
+            self._heard = transport.bytes_read
+            return answer
         except BaseException as error:
             with trio.move_on_after(ENDING_TIMEOUT, shield=True):
                 await self._conclude(error, before)
@@ -149,14 +153,13 @@ class AsyncpgConnection:
         if not isinstance(error, Exception | trio.Cancelled | asyncio.CancelledError):
             self.terminate()  # Ctrl-C or a closed coroutine: no time to wait for the server.
             return
-        sent = Sent.NO if self._transport.bytes_taken == before else Sent.MAYBE
+        sent = Sent.NO if self._transport.bytes_ordered == before else Sent.MAYBE
         if isinstance(error, asyncpg.PostgresError) and not ends_connection(error) and not self.is_closed():
             return  # An answer like any other.
         if isinstance(error, Exception) and (self.is_closed() or ends_connection(error)):
             self.terminate()
             raise ConnectionLost(sent, _reason(error)) from error
-        if sent is not Sent.NO:
-            await self._settle()
+        await self._settle()  # Even if nothing ran: its description may be on its way.
         if isinstance(error, asyncio.CancelledError):
             self.deadline = math.inf
             raise StatementTimeout(sent) from None
@@ -166,6 +169,7 @@ class AsyncpgConnection:
         with trio.move_on_after(SETTLE_TIMEOUT):
             try:
                 await self._loop.run(self._raw.execute, "SELECT")
+                self._heard = self._transport.bytes_read
             except asyncpg.PostgresError as error:
                 if not ends_connection(error):
                     return  # Refused in a failed transaction, or cancelled late: an answer, and in its turn.
@@ -194,8 +198,12 @@ class AsyncpgConnection:
         return self._raw.is_closed()
 
     def is_quiet(self) -> bool:
-        """Open, and nothing unread."""
-        return not self._raw.is_closed() and self._transport.is_quiet()
+        """Open, and the server has not spoken since the last answer, read or unread.
+
+        A goodbye that asyncpg took in between two statements leaves it in a state in which it cannot go on.
+        """
+        transport = self._transport
+        return not self._raw.is_closed() and transport.bytes_read == self._heard and transport.is_quiet()
 
     def is_dirty(self) -> bool:
         """In a transaction, or with changed settings."""

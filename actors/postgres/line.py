@@ -43,9 +43,14 @@ class Waiter:
 class Line:
     """The line of one pool."""
 
-    def __init__(self, policy: PoolPolicy, watch: Callable[[float], None]) -> None:
-        """*watch* is told each deadline, so that `expire` is called when it has come."""
-        self._policy, self._watch = policy, watch
+    def __init__(
+        self, policy: PoolPolicy, watch: Callable[[float], None], growing: Callable[[], bool]
+    ) -> None:
+        """*watch* is told each deadline, so that `expire` is called when it has come.
+
+        *growing* says that one more connection is being opened: help is on its way, and nobody is sent away.
+        """
+        self._policy, self._watch, self._growing = policy, watch, growing
         self._waiters: dict[Waiter, None] = {}
         self._codel = CALM
 
@@ -81,7 +86,7 @@ class Line:
             waiter = next(iter(self._waiters))
             waited = now - waiter.since
             self._codel = served(self._codel, now, waited, self._policy)
-            if is_stale(self._codel, waited, self._policy):
+            if is_stale(self._codel, waited, self._policy) and not self._growing():
                 self._refuse(waiter, "overloaded: the line does not get shorter", now)
                 continue
             del self._waiters[waiter]
@@ -91,7 +96,7 @@ class Line:
         return False
 
     def calm(self) -> None:
-        """A connection found nobody waiting: whatever the line was like before, there is no overload."""
+        """A connection found nobody waiting, or there is one more: how it was before says nothing now."""
         self._codel = CALM
 
     def expire(self, now: float) -> float:

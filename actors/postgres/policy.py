@@ -8,20 +8,7 @@ import math
 import attrs
 
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
-
-
-class OnDown(enum.Enum):
-    """What a call does while there is no connection."""
-
-    FAIL_FAST = "fail_fast"
-    """Raise `Unavailable` at once."""
-    WAIT = "wait"
-    """Wait for the connection, at most until the call's deadline."""
-
-
-FAIL_FAST = OnDown.FAIL_FAST
-WAIT = OnDown.WAIT
-
+from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 
 @attrs.frozen(kw_only=True)
 class PoolPolicy:

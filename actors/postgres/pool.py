@@ -51,7 +51,7 @@ class Pool:
         self.setting, self.policy, self.owner = setting, setting.policy, owner
         self.slots = Slots(setting.policy.max_size)
         self.watch = Watch(self._ring)
-        self.line = Line(setting.policy, self.watch.by)
+        self.line = Line(setting.policy, self.watch.by, lambda: self.census().connecting > 0)
         self.changed = trio.Event()  # Set, and replaced, when there may be a reason to open a connection.
         self.refused = 0
         self._nursery: trio.Nursery | None = None
@@ -88,10 +88,14 @@ class Pool:
         if self.slots.idle:
             slot = self.slots.idle.pop(0)
             slot.move(SlotState.IN_USE)
+            unused_since = slot.since
             try:
-                await self._prove(slot)
+                assert slot.connection is not None
+                await echo(slot.connection)
             finally:
                 self.give_back(slot)
+                if slot.state is SlotState.IDLE:
+                    slot.since = unused_since  # To be probed is not to be needed.
         else:
             await self._probe_apart()
 
@@ -250,18 +254,20 @@ class Pool:
         slot.move(SlotState.CONNECTING)
         began = trio.current_time()
         try:
-            slot.connection = await self._connect(self._nursery, lambda: self._closed(slot))
+            connection = await self._connect(self._nursery, lambda: self._closed(slot))
+            try:
+                await echo(connection)
+            except BaseException:
+                connection.terminate()
+                raise
         except BaseException:
             slot.clear()
             raise
-        slot.move(SlotState.IN_USE)
+        slot.connection = connection
         slot.expires = trio.current_time() + lifetime(self.policy, self.setting.random)
-        try:
-            await self._prove(slot)
-        except BaseException:
-            self.discard(slot, "it did not answer its first question", planned=False)
-            raise
+        slot.move(SlotState.IN_USE)
         report_opened(self, began)
+        self.line.calm()
         self.give_back(slot)
 
     async def _connect(self, nursery: trio.Nursery, on_closed: Callable[[], None]) -> DriverConnection:
@@ -269,10 +275,6 @@ class Pool:
         return await self.setting.driver.connect(
             dsn, nursery, on_closed, name=f"resprout {self.setting.actor}"
         )
-
-    async def _prove(self, slot: Slot) -> None:
-        assert slot.connection is not None
-        await echo(slot.connection)
 
     def discard(self, slot: Slot, why: str, *, planned: bool) -> None:
         """Close the slot's connection; the slot is empty, and may be opened again at once."""

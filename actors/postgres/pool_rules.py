@@ -30,7 +30,7 @@ class SlotState(enum.Enum):
     IN_USE = "in_use"
 
 
-# A new connection is proved by a probe before anybody may have it: it becomes idle by way of in use.
+# A new connection becomes idle by way of in use: whoever waits has it at once.
 MOVES = {
     SlotState.EMPTY: frozenset({SlotState.CONNECTING}),
     SlotState.CONNECTING: frozenset({SlotState.EMPTY, SlotState.IN_USE}),

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 READ_BYTES = 65_536  # Larger ones would be a fresh mmap for each read.
 BACKLOG_BYTES = 262_144  # Above it the protocol is asked to pause writing; below a quarter to go on.
 
+# First bytes of writes of asyncpg that run nothing: Parse, Describe, Flush, Sync, Terminate, Close. A TLS record
+# begins with another byte.
+HARMLESS = frozenset(b"PDHSXC")
+
 PEEK = int(socket.MSG_PEEK)
 
 
@@ -32,13 +36,18 @@ class Host(Protocol):
 
 
 class SocketTransport(asyncio.Transport):
-    """One connected, non-blocking socket that feeds *protocol*."""
+    """One connected, non-blocking socket that feeds *protocol*.
+
+    Attributes:
+        bytes_ordered: Sent, or waiting to be, in writes that can make a server do something. If it did not
+            grow, a statement cannot have run. Behind TLS every write counts.
+        bytes_read: Received so far.
+    """
 
     def __init__(self, host: Host, sock: socket.socket, protocol: asyncio.BaseProtocol) -> None:
         super().__init__({"socket": sock, "peername": None})
-        self.bytes_taken = (
-            0  # Sent, or waiting to be: if it did not grow, nothing of a statement can have left.
-        )
+        self.bytes_ordered = 0
+        self.bytes_read = 0
         self._host, self._sock = host, sock
         self._backlog = bytearray()
         self._closing = self._paused_protocol = self._closed = self._flushing = False
@@ -77,6 +86,7 @@ class SocketTransport(asyncio.Transport):
             if not data:
                 call(self._at_end)
                 return None
+            self.bytes_read += len(data)
             try:
                 call(self._feed, data)
             except Exception as error:  # noqa: BLE001 - a protocol that lost its way ends its connection.
@@ -149,12 +159,14 @@ class SocketTransport(asyncio.Transport):
             except OSError as error:
                 self._force_close(error)
                 return
+            if data[0] not in HARMLESS:
+                self.bytes_ordered += len(data)
             if sent == len(data):
-                self.bytes_taken += sent
                 return
             self._flushing = True
             self._host.start(self._flush)
-        self.bytes_taken += len(data)
+        elif data[0] not in HARMLESS:
+            self.bytes_ordered += len(data)
         self._backlog += memoryview(data)[sent:]
         if len(self._backlog) > BACKLOG_BYTES and not self._paused_protocol:
             self._paused_protocol = True
