@@ -12,6 +12,7 @@ from resprout.actors.connection.events import (
 )
 from resprout.actors.connection.gate import Drainable, Gate, Link
 from resprout.actors.connection.keeper import Connect, Keeper
+from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.connection.policy import KeeperPolicy
 from resprout.actors.connection.states import (
     BackingOff,
@@ -24,6 +25,8 @@ from resprout.actors.connection.states import (
 )
 
 __all__ = [
+    "FAIL_FAST",
+    "WAIT",
     "AttemptFailed",
     "BackingOff",
     "Connect",
@@ -42,6 +45,7 @@ __all__ = [
     "KeeperPolicy",
     "Link",
     "LinkLost",
+    "OnDown",
     "ProbeMissed",
     "Ready",
     "Recovered",

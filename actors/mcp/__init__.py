@@ -5,6 +5,7 @@ try:
 except ModuleNotFoundError as _error:
     raise ImportError("resprout.actors.mcp needs mcp: pip install 'resprout[mcp]'") from _error
 
+from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.mcp.client import McpClient
 from resprout.actors.mcp.connection import McpConnection
 from resprout.actors.mcp.errors import (
@@ -19,7 +20,7 @@ from resprout.actors.mcp.errors import (
 from resprout.actors.mcp.events import ServerWrote, ToolsChanged
 from resprout.actors.mcp.link import McpLink, open_link
 from resprout.actors.mcp.servers import Http, McpServer, Revision, Stdio
-from resprout.actors.mcp.tools import FAIL_FAST, WAIT, OnDown, Replay, ReplayPolicy
+from resprout.actors.mcp.tools import Replay, ReplayPolicy
 
 __all__ = [
     "FAIL_FAST",

@@ -13,13 +13,11 @@ import trio
 from mcp_types import TextContent
 
 from resprout.actors.connection.gate import Gate
+from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.connection.states import Stopped
 from resprout.actors.mcp.errors import NotAnswered, ToolError
 from resprout.actors.mcp.pages import all_prompts, all_resources, all_tools
 from resprout.actors.mcp.tools import (
-    FAIL_FAST,
-    WAIT,
-    OnDown,
     Replay,
     ReplayPolicy,
     is_safe,

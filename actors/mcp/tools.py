@@ -10,20 +10,6 @@ from resprout.runtime.backoff import Backoff, ceiling
 from resprout.runtime.errors import Sent
 
 
-class OnDown(enum.Enum):
-    """What a call does if there is no session when it starts."""
-
-    FAIL_FAST = "fail_fast"
-    """Raise `Unavailable` at once."""
-
-    WAIT = "wait"
-    """Wait for a session, at most until the call's deadline."""
-
-
-FAIL_FAST = OnDown.FAIL_FAST
-WAIT = OnDown.WAIT
-
-
 class Replay(enum.Enum):
     """Whether a tool may be called again when its answer was lost."""
 

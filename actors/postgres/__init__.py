@@ -12,11 +12,12 @@ try:
 except ImportError as _error:
     raise ImportError("resprout.actors.postgres needs asyncpg: pip install 'resprout[postgres]'") from _error
 
+from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.postgres.actor import PoolStatus, PostgresPool
 from resprout.actors.postgres.client import PostgresClient
 from resprout.actors.postgres.connect import DsnSource
 from resprout.actors.postgres.events import ConnectionClosed, ConnectionOpened, HeldTooLong, PoolRefused
-from resprout.actors.postgres.policy import FAIL_FAST, WAIT, OnDown, PoolPolicy
+from resprout.actors.postgres.policy import PoolPolicy
 from resprout.actors.postgres.pool import Pool
 from resprout.actors.postgres.pool_rules import Census
 from resprout.actors.postgres.session import Isolation, PostgresConnection

@@ -11,9 +11,10 @@ import attrs
 import trio
 
 from resprout.actors.connection.gate import Gate
+from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
 from resprout.actors.postgres.outcomes import after_loss, after_read_only, after_timeout
-from resprout.actors.postgres.policy import FAIL_FAST, CallPolicy, OnDown
+from resprout.actors.postgres.policy import CallPolicy
 from resprout.actors.postgres.pool import Pool, PoolLost
 from resprout.actors.postgres.session import Isolation, PostgresConnection, begin_command
 from resprout.actors.postgres.statements import Statements

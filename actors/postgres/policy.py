@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import math
 
 import attrs
 
+from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
-from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
+
 
 @attrs.frozen(kw_only=True)
 class PoolPolicy:

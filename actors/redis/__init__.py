@@ -8,13 +8,13 @@ except ImportError as _error:
         "resprout.actors.redis needs redis and hiredis: pip install 'resprout[redis]'"
     ) from _error
 
+from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.redis.actor import RedisConnection
 from resprout.actors.redis.client import RedisClient
 from resprout.actors.redis.commands import CommandRefused
 from resprout.actors.redis.endpoint import Endpoint, parse_url
 from resprout.actors.redis.line import LinkLimits
 from resprout.actors.redis.pipeline import RedisPipeline
-from resprout.actors.redis.policy import FAIL_FAST, WAIT, OnDown
 
 __all__ = [
     "FAIL_FAST",

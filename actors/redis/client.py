@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from redis.exceptions import ResponseError
 
+from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.redis.catalogue import Catalogue
 from resprout.actors.redis.commands import CommandRefused, block_seconds
 from resprout.actors.redis.courier import Courier
 from resprout.actors.redis.known import Known, Vocabulary, empty_reply
 from resprout.actors.redis.link import WRONG_SERVER
 from resprout.actors.redis.pipeline import RedisPipeline
-from resprout.actors.redis.policy import FAIL_FAST, CallPolicy, OnDown
+from resprout.actors.redis.policy import CallPolicy
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.slot import NoReply
 

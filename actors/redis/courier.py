@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from resprout.actors.connection.gate import Gate
+from resprout.actors.connection.on_down import OnDown
 from resprout.actors.connection.states import Stopped
 from resprout.actors.redis.link import WRONG_SERVER, RedisLink
-from resprout.actors.redis.policy import CallPolicy, OnDown, Verdict, judge
+from resprout.actors.redis.policy import CallPolicy, Verdict, judge
 from resprout.actors.redis.slot import NoReply
 from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, ServiceError, Unavailable
 

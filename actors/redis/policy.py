@@ -5,20 +5,8 @@ import math
 
 import attrs
 
+from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.runtime.errors import Sent
-
-
-class OnDown(enum.Enum):
-    """What a call does while there is no connection."""
-
-    FAIL_FAST = "fail_fast"
-    """Raise `Unavailable` at once."""
-    WAIT = "wait"
-    """Wait for the connection, at most until the call's deadline."""
-
-
-FAIL_FAST = OnDown.FAIL_FAST
-WAIT = OnDown.WAIT
 
 
 def _is_a_deadline(_policy: object, _field: object, value: float) -> None:

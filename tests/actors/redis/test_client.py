@@ -8,9 +8,9 @@ import trio
 from redis.asyncio import Redis
 from redis.exceptions import DataError, ResponseError
 
+from resprout.actors.connection.on_down import WAIT
 from resprout.actors.redis.client import RedisClient
 from resprout.actors.redis.commands import CommandRefused
-from resprout.actors.redis.policy import WAIT
 from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, Unavailable
 
 pytestmark = pytest.mark.real
