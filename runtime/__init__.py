@@ -2,6 +2,9 @@
 
 from resprout.runtime.actor import Actor
 from resprout.runtime.backoff import Backoff
+from resprout.runtime.breaker import BreakerChanged, CircuitBreaker
+from resprout.runtime.breaker_policy import BreakerPolicy
+from resprout.runtime.breakers import breakers
 from resprout.runtime.context import Context
 from resprout.runtime.errors import (
     ActorCrashed,
@@ -63,9 +66,12 @@ __all__ = [
     "ActorStuck",
     "Address",
     "Backoff",
+    "BreakerChanged",
+    "BreakerPolicy",
     "CallTimeoutError",
     "CastFailed",
     "ChildExit",
+    "CircuitBreaker",
     "CircuitOpen",
     "Context",
     "Crashed",
@@ -112,6 +118,7 @@ __all__ = [
     "TreeError",
     "Unavailable",
     "UnknownMessageError",
+    "breakers",
     "log_events",
     "log_to_stderr",
     "open_runtime",

@@ -18,8 +18,6 @@ from resprout.supervisors.spec import (
     ChildSpec,
     SupervisorSpec,
     child,
-    dynamic_supervisor,
-    supervisor,
 )
 from resprout.supervisors.strategy import (
     ONE_FOR_ALL,
@@ -32,6 +30,7 @@ from resprout.supervisors.strategy import (
     Strategy,
 )
 from resprout.supervisors.supervisor import ChildCounts, ChildInfo, LimitReached, Supervisor
+from resprout.supervisors.tree import dynamic_supervisor, supervisor
 
 __all__ = [
     "GIVE_UP",

@@ -7,12 +7,13 @@ import pytest
 
 RUNTIME = """
 Actor ActorCrashed ActorError ActorExited ActorRestarting ActorStarted ActorStopped ActorStuck Address
-BRUTAL_KILL Backoff CallTimeoutError CastFailed ChildExit CircuitOpen Context Crashed DeadLetter
+BRUTAL_KILL Backoff BreakerChanged BreakerPolicy CallTimeoutError CastFailed ChildExit CircuitBreaker
+CircuitOpen Context Crashed DeadLetter
 DeadlineExceeded Described Down Draining Event EventStream ExitReason Fact INFINITY Killed Life LinkedExit
 Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError Normal NotFoundError OutcomeUnknown
 Overflow PoolExhausted Recipe Ref ReplyError ResproutError SelfCallError Sent ServiceError Shutdown
 ShutdownTime Signal Snapshot StartFailed StartTimeout Subscriber SubscriberFailed System Timer TreeError
-Unavailable UnknownMessageError log_events log_to_stderr open_runtime run serve
+Unavailable UnknownMessageError breakers log_events log_to_stderr open_runtime run serve
 """
 
 SUPERVISORS = """
