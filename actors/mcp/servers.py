@@ -1,7 +1,7 @@
 """Which MCP server to talk to, and how: two descriptions, plain values that can stand in a tree."""
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +21,12 @@ class Revision(enum.Enum):
     """Shake hands as revisions up to 2025-11-25 do, with a session where the server wants one."""
 
 
+def _as_words(command: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(command, str):
+        raise ValueError(f"command must be a program and its arguments as separate words, not {command!r}")
+    return tuple(command)
+
+
 @attrs.frozen(kw_only=True)
 class Stdio:
     """A server that runs as our child process and talks over its standard input and output.
@@ -37,7 +43,7 @@ class Stdio:
         max_message_bytes: A longer line ends the session.
     """
 
-    command: tuple[str, ...] = attrs.field(converter=tuple)
+    command: tuple[str, ...] = attrs.field(converter=_as_words)
     env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     cwd: Path | None = None
     revision: Revision = Revision.AUTO

@@ -98,8 +98,10 @@ class Store(Protocol):
     second run finds nothing left to do.
     """
 
-    name: str
-    """Names the store in errors and events, such as ``redis``."""
+    @property
+    def name(self) -> str:
+        """Names the store in errors and events, such as ``redis``."""
+        ...
 
     async def weaknesses(self) -> tuple[str, ...]:
         """What could lose accepted messages, one sentence each, such as ``lost when the process ends``."""

@@ -1,5 +1,6 @@
 """An actor's life: hooks, background tasks, timers, children, monitors, links, ends."""
 
+from contextlib import suppress
 from functools import partial
 
 import attrs
