@@ -227,7 +227,8 @@ class Client:
         epoch, seq = (None, None) if position is None else (position.epoch, position.seq)
         await peer.send(encode(Hello(VERSION, token, epoch, seq)))
         while not self.connected:
-            self._hear(decode_from_server(await self._receive(peer)))
+            for frame in decode_from_server(await self._receive(peer)):
+                self._hear(frame)
 
     async def _receive(self, peer: WebSocketPeer) -> str | bytes:
         try:
@@ -240,7 +241,8 @@ class Client:
 
     async def _read(self, peer: WebSocketPeer) -> None:
         while True:
-            self._hear(decode_from_server(await self._receive(peer)))
+            for frame in decode_from_server(await self._receive(peer)):
+                self._hear(frame)
 
     def _hear(self, frame: FromServer) -> None:
         self._heard = trio.current_time()

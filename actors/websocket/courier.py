@@ -184,7 +184,10 @@ class Courier:
     async def _load_some(self, hub: Hub) -> bool:
         """Read on from the store; False if there is nothing to read, or no room for it."""
         room = 2 * self._policy.window_messages - self.window.count
-        size = self._room_in_memory(hub)
+        plenty = (
+            2 * len(self.window.ready) > self._policy.window_messages
+        )  # Few large reads, not many small ones.
+        size = 0 if plenty else self._room_in_memory(hub)
         if room <= 0 or size <= 0:
             await trio.lowlevel.checkpoint()
             return False

@@ -116,7 +116,8 @@ def acknowledge(window: Window, seq: int, now: float, policy: DeliveryPolicy) ->
         return window
     flying, ready = after(window.flying, seq), after(window.ready, seq)
     lease_until = now + policy.lease if flying else math.inf
-    size = size_of(flying) + size_of(ready)
+    gone = window.flying[: len(window.flying) - len(flying)] + window.ready[: len(window.ready) - len(ready)]
+    size = window.size - size_of(gone)
     return attrs.evolve(window, acked=seq, flying=flying, ready=ready, lease_until=lease_until, size=size)
 
 

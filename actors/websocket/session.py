@@ -37,7 +37,7 @@ from resprout.actors.websocket.wire import (
     Ping,
     Pong,
     decode_from_client,
-    encode,
+    encode_together,
 )
 from resprout.runtime.backoff import Backoff
 
@@ -165,8 +165,8 @@ class Session:
             while self.ended is None:
                 frames = self._control_frames() or self._courier.frames()
                 try:
-                    for frame in frames:
-                        await self._peer.send(encode(frame))
+                    for text in encode_together(frames):
+                        await self._peer.send(text)
                 except PeerGone as error:
                     self._end(End(error.code, error.reason, by_client=True))
                 if not frames:
