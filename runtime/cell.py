@@ -146,7 +146,8 @@ class Cell:
         try:
             await wait_task_rescheduled(self._abandon_start)
         except StartFailed:
-            await self.ended()
+            with trio.CancelScope(shield=True):  # It has ended but for its last step.
+                await self.ended()
             raise
         except trio.Cancelled:
             # The starter is gone, and a start without a starter has nobody to report to.
