@@ -145,7 +145,7 @@ async def request_info(socket: Path, path: str, *, timeout: float = 10.0) -> Inf
     return msgspec.convert(await request(socket, Verb.INFO, timeout=timeout, path=path), Info)
 
 
-async def request_restart(socket: Path, path: str, *, timeout: float = 2 * RESTART_TIMEOUT) -> Restarted:
+async def request_restart(socket: Path, path: str, *, timeout: float = 2 * RESTART_TIMEOUT + 10) -> Restarted:
     """Stop the place at *path* in order and start it again; raises as `request` does."""
     return msgspec.convert(await request(socket, Verb.RESTART, timeout=timeout, path=path), Restarted)
 
