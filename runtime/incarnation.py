@@ -105,7 +105,7 @@ class Incarnation:
         queue, control = mailbox.queue, mailbox.control
         handlers = protocol_of(type(actor))
         left = BATCH
-        while True:
+        while True:  # noqa: ASYNC913 - it waits for mail, or checkpoints after a batch.
             if control:
                 signal = control.popleft()
                 if type(signal) is StopOrder:

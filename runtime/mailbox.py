@@ -241,7 +241,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
     async def receive(self) -> Message:
         """The next message; waits for one. For a single reader."""
         await trio.lowlevel.checkpoint()
-        while True:
+        while True:  # noqa: ASYNC913 - it returns or waits for mail.
             try:
                 return self.receive_nowait()
             except trio.WouldBlock:
