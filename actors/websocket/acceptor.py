@@ -118,7 +118,7 @@ class Acceptor:
             finally:
                 self.guests.leave(address)
         except Exception as error:  # noqa: BLE001 - one client's failure must not end the server.
-            self.emit(ConnectionBroken(actor=self.actor, address=address, error=unwrapped(error)))
+            self._broken(address, error)
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -150,13 +150,14 @@ class Acceptor:
                 visitor = await self._meet(peer)
         except PeerGone:
             return
-        except Exception:
-            await peer.aclose(CRASHED.code, CRASHED.reason, last_words(CRASHED))
-            raise
+        except Exception as error:  # noqa: BLE001 - the verifier's bug, reported; it must not end the server.
+            self._broken(address, error)
+            visitor = CRASHED
         if isinstance(visitor, Visitor) and not self.guests.sit(visitor.user):
             visitor = End(Close.TOO_MANY_CONNECTIONS, "too many connections of this user", retry_after=5.0)
         if isinstance(visitor, End):
-            self._refuse(address, visitor.reason)
+            if visitor is not CRASHED:
+                self._refuse(address, visitor.reason)
             await peer.aclose(visitor.code, visitor.reason, last_words(visitor))
             return
         try:
@@ -189,6 +190,9 @@ class Acceptor:
 
     def _refuse(self, address: str, reason: str) -> None:
         self.emit(ConnectionRefused(actor=self.actor, address=address, reason=reason))
+
+    def _broken(self, address: str, error: Exception) -> None:
+        self.emit(ConnectionBroken(actor=self.actor, address=address, error=unwrapped(error)))
 
 
 def position_of(hello: Hello) -> Position | None:

@@ -219,7 +219,8 @@ class Client:
                     await self._read(peer)
             finally:
                 self.connected = False
-                await peer.aclose(Close.NORMAL, "", grace=self.policy.last_words)
+                # Closing shields itself, with a deadline.
+                await peer.aclose(Close.NORMAL, "", grace=self.policy.last_words)  # noqa: ASYNC102
                 nursery.cancel_scope.cancel(reason="the connection is over")
 
     async def _meet(self, peer: WebSocketPeer, token: str) -> None:

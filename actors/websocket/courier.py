@@ -21,7 +21,6 @@ from resprout.actors.websocket.events import (
     MessageFailed,
     SessionEnded,
     SessionStarted,
-    StoreAway,
     StreamReset,
 )
 from resprout.actors.websocket.hub import Hub, Subscription
@@ -137,7 +136,7 @@ class Courier:
         while True:
             hub = await self._persist(self._subscribe)
             if not await self._load_some(hub):
-                await self._to_load.wait(hub.policy.poll)
+                await self._to_load.wait(hub.policy.poll * self._random.uniform(0.9, 1.1))
 
     async def settle(self) -> None:
         """Tell the store what the client answers, for ever."""
@@ -236,7 +235,8 @@ class Courier:
                 return await step(self._hub())
             except ServiceError as error:
                 failures += 1
-                self._report_away(error)
+                if self._subscription is not None:
+                    self._subscription.hub.store_away(error)
             await trio.sleep(delay(self._retry, failures, self._random))
 
     @property
@@ -270,11 +270,6 @@ class Courier:
                     actor=hub.actor, stream=stream, seq=seq, id=id, reason=reason, failures=failures
                 )
             )
-
-    def _report_away(self, error: ServiceError) -> None:
-        if self._subscription is not None:
-            hub = self._subscription.hub
-            hub.emit(StoreAway(actor=hub.actor, store=hub.store.name, error=error))
 
 
 DEFAULT = DeliveryPolicy()

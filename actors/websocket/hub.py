@@ -4,6 +4,7 @@ Nothing here waits for anything but the store, and all of it runs in the caller'
 store; a hub can be thrown away at any moment, and the sessions move on to the next one.
 """
 
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from typing import Protocol
 
 import attrs
 import msgspec
+import trio
 
 from resprout.actors.websocket.delivery import DeliveryPolicy
+from resprout.actors.websocket.events import StoreAway
 from resprout.actors.websocket.law import Counts
 from resprout.actors.websocket.memory import MemoryPolicy, allowance
 from resprout.actors.websocket.store import NewMessage, Store
@@ -112,6 +115,7 @@ class Hub:
     held: int = attrs.field(default=0, init=False)
     in_flight: int = attrs.field(default=0, init=False)
     closed: bool = attrs.field(default=False, init=False)
+    _next_report: float = attrs.field(default=-math.inf, init=False)
     _sessions: dict[str, Subscription] = attrs.field(factory=dict, init=False)
     _starved: set[Subscription] = attrs.field(factory=set, init=False)
 
@@ -187,6 +191,22 @@ class Hub:
         starved, self._starved = self._starved, set()
         for session in starved:
             session.listener.more()
+
+    def store_away(self, error: Exception) -> None:
+        """Report that the store could not be used: once a second, however many sessions find out."""
+        now = trio.current_time()
+        if now >= self._next_report:
+            self._next_report = now + 1.0
+            self.emit(StoreAway(actor=self.actor, store=self.store.name, error=error))
+
+    def describe(self) -> dict[str, str | int | float | bool | None]:
+        """Facts for the tree's snapshot."""
+        return {
+            "store": self.store.name,
+            "sessions": self.sessions,
+            "in_flight": self.in_flight,
+            "bytes": self.held,
+        }
 
     def close(self) -> None:
         """Nothing is delivered through this hub any more; its sessions look for the next one."""

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from resprout.actors.websocket.errors import ConservationBroken
-from resprout.actors.websocket.events import LawBroken, StoreAway, StoreWeak
+from resprout.actors.websocket.events import LawBroken, StoreWeak
 from resprout.actors.websocket.hub import Hub, QueuePolicy
 from resprout.actors.websocket.law import Counts, check_conservation
 from resprout.actors.websocket.store import DeadLetter, Store
@@ -101,7 +101,7 @@ class MessageQueue(Actor):
                 return
             except ServiceError as error:
                 failures += 1
-                self.context.emit(StoreAway(actor=self.context.path, store=self.store.name, error=error))
+                self._hub.store_away(error)
             await trio.sleep(delay(RETRY, failures, self.context.random))
 
 

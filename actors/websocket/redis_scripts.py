@@ -38,7 +38,11 @@ local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 return {meta[1], meta[2] or '0', first and first[1] or ''}
 """
 
-OPEN = Script("redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1])" + _HEAD)
+OPEN = Script(
+    # A Redis without memory refuses writes; a client that comes to empty its stream must get in all the same.
+    "if redis.call('HEXISTS', KEYS[1], 'epoch') == 0 then redis.call('HSET', KEYS[1], 'epoch', ARGV[1]) end"
+    + _HEAD
+)
 """KEYS meta stream, ARGV new-epoch -> epoch, last, id of the first that waits."""
 
 RENEW = Script(

@@ -1,6 +1,5 @@
 """The actor that serves WebSocket clients, and the actor that is one client's session."""
 
-import ipaddress
 import ssl
 from collections.abc import Iterable
 from functools import partial
@@ -75,7 +74,7 @@ class WebSocketServer(Actor):
     _sessions: Ref[DynamicSupervisor] = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        if self.hosts is None and ipaddress.ip_address(self.host).is_unspecified:
+        if self.hosts is None and self.host in ("0.0.0.0", "::", ""):
             raise ValueError(f"listening on {self.host} needs hosts=[…]: the names that clients use")
 
     async def on_start(self) -> None:
@@ -155,7 +154,7 @@ def own_names(host: str, port: int) -> list[str]:
     ['127.0.0.1:8765', 'localhost:8765']
     """
     names = [f"{bracketed(host)}:{port}"]
-    if ipaddress.ip_address(host).is_loopback:
+    if host in ("127.0.0.1", "::1"):
         names.append(f"localhost:{port}")
     return names if port not in (80, 443) else [*names, *(name.rpartition(":")[0] for name in names)]
 

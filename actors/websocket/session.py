@@ -111,7 +111,8 @@ class Session:
             end = self.ended = self.ended or STOPPING
             self._courier.leave(self._facts(end, trio.current_time() - started))
             grace = self._policy.last_words
-            await self._peer.aclose(end.code, end.reason, last_words(end), grace=grace)
+            # Closing shields itself, with a deadline.
+            await self._peer.aclose(end.code, end.reason, last_words(end), grace=grace)  # noqa: ASYNC102
 
     async def _serve(self) -> None:
         opened = False

@@ -10,13 +10,14 @@ from trio_websocket import ConnectionClosed, open_websocket_url
 from resprout.actors.websocket.acceptor import ServerPolicy
 from resprout.actors.websocket.client import Client, Superseded
 from resprout.actors.websocket.delivery import DeliveryPolicy
-from resprout.actors.websocket.events import MessageDied, SessionEnded
+from resprout.actors.websocket.events import MessageDied, SessionEnded, StoreAway
 from resprout.actors.websocket.hub import Hub, QueuePolicy
 from resprout.actors.websocket.law import Counts, check_conservation
 from resprout.actors.websocket.memory_store import MemoryStore
 from resprout.actors.websocket.receiver import Delivery, Lost, Restarted
 from resprout.actors.websocket.session import SessionPolicy
 from resprout.actors.websocket.store import NewMessage, Store
+from resprout.runtime.errors import Unavailable
 
 pytestmark = pytest.mark.real
 
@@ -395,3 +396,33 @@ async def test_a_new_hub_takes_over_without_the_client_noticing(site) -> None:
             client.acknowledge()
             await eventually(server.hub, Counts(accepted=2, acked=2))
             assert client.sessions == 1
+
+
+async def test_messages_of_another_process_are_found_without_a_hint(site, store) -> None:
+    here, there = Hub(store, QueuePolicy(poll=0.1)), Hub(store)
+    async with site(hub=here) as server, server.client() as client:
+        await until(lambda: client.connected)
+        await there.enqueue("ann", "from afar")
+        assert await take(client, 1) == ["from afar"]
+
+
+async def test_an_outage_is_reported_once_a_second_and_not_by_each_session(site) -> None:
+    class Away(MemoryStore):
+        away = False
+
+        async def read(self, *args, **options):
+            if self.away:
+                raise Unavailable("memory", "is away")
+            return await super().read(*args, **options)
+
+    store = Away()
+    async with site(store) as server, server.client("ann") as ann, server.client("bob") as bob:
+        await until(lambda: ann.connected and bob.connected)
+        store.away = True
+        await server.hub.enqueue("ann", 1)
+        await server.hub.enqueue("bob", 1)
+        await trio.sleep(0.3)
+        assert len([event for event in server.events if isinstance(event, StoreAway)]) == 1
+        store.away = False
+        assert await take(ann, 1) == await take(bob, 1) == [1]
+        assert ann.sessions == bob.sessions == 1

@@ -212,3 +212,24 @@ async def test_concurrent_producers_get_different_places(store: Store) -> None:
         for worker in range(6):
             nursery.start_soon(produce, worker)
     assert sorted(places) == list(range(1, 49))
+
+
+@pytest.mark.real
+async def test_a_redis_without_memory_refuses_messages_and_still_lets_clients_empty_it(
+    redis_store, site
+) -> None:
+    await filled(redis_store, 3)
+    await redis_store.redis.config_set("maxmemory", 1)
+    with pytest.raises(QueueFull) as caught:
+        await redis_store.append("ann", [new("more")])
+    assert caught.value.retry_after is not None
+    async with site(redis_store) as server, server.client("ann") as client:
+        with trio.fail_after(5):
+            for _ in range(3):
+                await client.__anext__()
+            client.acknowledge()
+            while (await redis_store.counts()).acked < 3:
+                await trio.sleep(0.01)
+    await redis_store.redis.config_set("maxmemory", 0)
+    assert await redis_store.append("ann", [new("more")]) == (4,)
+    check_conservation(await redis_store.audit())
