@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_get_running_loop, _set_running_loop = asyncio.events._get_running_loop, asyncio.events._set_running_loop
+
 log = structlog.get_logger(__name__)
 
 
@@ -43,29 +45,13 @@ class TrioFuture(asyncio.Future[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         loop = self.get_loop()
-        if asyncio.events._get_running_loop() is loop:
+        if _get_running_loop() is loop:
             return (yield from super().__await__())
         if not self.done():
-            yield from self._wait_in_trio(cast("TrioLoop", loop))
+            yield from cast("TrioLoop", loop)._wait_in_trio(self)
         return self.result()
 
     __iter__ = __await__
-
-    def _wait_in_trio(self, loop: TrioLoop) -> Generator[Any, None, None]:
-        task = trio.lowlevel.current_task()
-
-        def wake(_: object) -> None:
-            trio.lowlevel.reschedule(task)
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            # The waiter is gone; cancelling the future is how asyncpg learns that the server must be told.
-            self.remove_done_callback(wake)
-            loop.call(self.cancel)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self.add_done_callback(wake)
-        loop.awaited = self
-        yield from trio.lowlevel.wait_task_rescheduled(abort).__await__()  # noqa: ASYNC105 - this is how to await in a generator.
 
 
 class Timer(asyncio.TimerHandle):
@@ -87,7 +73,8 @@ class TrioLoop:
 
     def __init__(self) -> None:
         self.as_asyncio = cast("asyncio.AbstractEventLoop", self)
-        self.awaited: asyncio.Future[Any] | None = None
+        self._awaited: asyncio.Future[Any] | None = None
+        self._awaiter = trio.lowlevel.current_task()
         self.transport: SocketTransport | None = None
         self._ready: deque[asyncio.Handle] = deque()
         self._running = self._kicked = self._ended = False
@@ -110,8 +97,21 @@ class TrioLoop:
 
     def interrupt(self) -> None:
         """Cancel what a trio task awaits directly, as if it had given up; it sees `asyncio.CancelledError`."""
-        if self.awaited is not None and not self.awaited.done():
-            self.call(self.awaited.cancel)
+        if self._awaited is not None:
+            self.call(self._awaited.cancel)
+
+    def _wait_in_trio(self, future: asyncio.Future[Any]) -> Generator[Any, None, None]:
+        """Park the present trio task until *future* is done. One task at a time: a connection has one user."""
+        assert self._awaited is None
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            # The waiter is gone; cancelling the future is how asyncpg learns that the server must be told.
+            self._awaited = None
+            self.call(future.cancel)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._awaited, self._awaiter = future, trio.lowlevel.current_task()
+        return trio.lowlevel.wait_task_rescheduled(abort).__await__()  # noqa: ASYNC105 - awaited by the future.
 
     # For trio code.
 
@@ -160,9 +160,9 @@ class TrioLoop:
         if self._running:
             self._ready.append(asyncio.Handle(function, args, self.as_asyncio))
             return
-        outer = asyncio.events._get_running_loop()  # A host loop's, where trio itself is a guest.
+        outer = _get_running_loop()  # A host loop's, where trio itself is a guest.
         self._running = True
-        asyncio.events._set_running_loop(self.as_asyncio)
+        _set_running_loop(self.as_asyncio)
         try:
             function(*args)
         finally:
@@ -173,8 +173,11 @@ class TrioLoop:
                     if not handle._cancelled:
                         handle._run()
             finally:
-                asyncio.events._set_running_loop(outer)
+                _set_running_loop(outer)
                 self._running = False
+                if self._awaited is not None and self._awaited.done():
+                    self._awaited = None
+                    trio.lowlevel.reschedule(self._awaiter)
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None

@@ -189,9 +189,15 @@ class Pool:
         self, slot: Slot, question: Callable[[DriverConnection], Awaitable[T]], deadline: float
     ) -> T:
         """As `ask`, then give the slot back."""
+        connection = slot.connection
+        assert connection is not None
+        connection.deadline = deadline
+        if deadline < self.watch.wakes_at:
+            self.watch.by(deadline)
         try:
-            return await self.ask(slot, question, deadline)
+            return await question(connection)
         finally:
+            connection.deadline = math.inf
             if slot.is_clean():
                 self.give_back(slot)
             else:

@@ -7,12 +7,13 @@ does not take is left to a task that ends when the backlog is gone.
 from __future__ import annotations
 
 import asyncio
-import socket
+import select
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Iterable
 
 READ_BYTES = 65_536  # Larger ones would be a fresh mmap for each read.
@@ -21,8 +22,6 @@ BACKLOG_BYTES = 262_144  # Above it the protocol is asked to pause writing; belo
 # First bytes of writes of asyncpg that run nothing: Parse, Describe, Flush, Sync, Terminate, Close. A TLS record
 # begins with another byte.
 HARMLESS = frozenset(b"PDHSXC")
-
-PEEK = int(socket.MSG_PEEK)
 
 
 class Host(Protocol):
@@ -49,6 +48,9 @@ class SocketTransport(asyncio.Transport):
         self.bytes_ordered = 0
         self.bytes_read = 0
         self._host, self._sock = host, sock
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        self._poll = poll.poll
         self._backlog = bytearray()
         self._closing = self._paused_protocol = self._closed = self._flushing = False
         self._error: Exception | None = None
@@ -134,15 +136,7 @@ class SocketTransport(asyncio.Transport):
 
     def is_quiet(self) -> bool:
         """True if the peer has neither closed nor sent anything that was not read yet. One system call."""
-        if self._closing:
-            return False
-        try:
-            self._sock.recv(1, PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return not self._closing and not self._poll(0)
 
     # Writing.
 

@@ -11,7 +11,7 @@ from resprout.actors.connection.events import AttemptFailed, FailureKind, Recove
 from resprout.actors.connection.states import BackingOff
 from resprout.actors.postgres import WAIT, PoolPolicy, PostgresClient
 from resprout.runtime import DeadlineExceeded, OutcomeUnknown, ServiceError, Unavailable
-from resprout.testing import BlackHole, Direction, LocalServer, fault_proxy
+from resprout.testing import BlackHole, Direction, FaultProxy, LocalServer, fault_proxy
 
 if TYPE_CHECKING:
     from tests.actors.postgres.conftest import Keep, Kept
@@ -241,8 +241,9 @@ async def test_a_black_hole_ends_in_a_typed_error_and_heals(
             assert await db.using(on_down=WAIT, timeout=30).fetchval("SELECT 1") == 1
 
 
+@pytest.mark.parametrize("ending", ["deadline", "reset"])
 async def test_a_commit_whose_answer_is_lost_has_an_unknown_outcome(
-    kept: "Keep", postgres_server: LocalServer
+    kept: "Keep", postgres_server: LocalServer, ending: str
 ) -> None:
     async with fault_proxy(postgres_server.host, postgres_server.port) as proxy:
         url = postgres_server.url.replace(f":{postgres_server.port}", f":{proxy.port}")
@@ -255,9 +256,41 @@ async def test_a_commit_whose_answer_is_lost_has_an_unknown_outcome(
                     await tx.execute("INSERT INTO t VALUES (1)")
                     proxy.set(BlackHole(), on=Direction.REPLIES)
 
-            with pytest.raises(OutcomeUnknown):
-                await lose_the_answer()
+            async with trio.open_nursery() as nursery:
+                if ending == "reset":
+                    nursery.start_soon(reset_after, proxy, 0.2)
+                with pytest.raises(OutcomeUnknown):
+                    await lose_the_answer()
             assert await look.fetchval("SELECT count(*) FROM t") == 1  # This time it had run.
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+async def test_a_write_whose_answer_is_lost_runs_twice_only_if_it_may(
+    kept: "Keep", postgres_server: LocalServer, idempotent: bool
+) -> None:
+    async with fault_proxy(postgres_server.host, postgres_server.port) as proxy:
+        url = postgres_server.url.replace(f":{postgres_server.port}", f":{proxy.port}")
+        async with kept(url, PoolPolicy(max_size=2)) as it, kept(postgres_server.url) as direct:
+            db, look = PostgresClient(it.gate, on_down=WAIT), PostgresClient(direct.gate)
+            await db.execute("CREATE TABLE t (id int)")
+            await db.execute("INSERT INTO t VALUES ($1)", 0)  # Prepared, so that the next one runs at once.
+            proxy.set(BlackHole(), on=Direction.REPLIES)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(reset_after, proxy, 0.3)
+                try:
+                    await db.execute("INSERT INTO t VALUES ($1)", 1, idempotent=idempotent)
+                except OutcomeUnknown:
+                    assert not idempotent
+                else:
+                    assert idempotent
+            assert await look.fetchval("SELECT count(*) FROM t WHERE id = 1") == 1 + idempotent
+
+
+async def reset_after(proxy: FaultProxy, seconds: float) -> None:
+    """Cut every connection, then let everything pass."""
+    await trio.sleep(seconds)
+    proxy.reset()
+    await proxy.heal()
 
 
 async def test_a_wrong_password_is_loud_and_heals_when_it_is_put_right(
