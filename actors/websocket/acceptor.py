@@ -7,6 +7,8 @@ touches nothing else (trio-websocket's own server would come down with the first
 import random
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import TypeAlias
 
 import attrs
@@ -20,6 +22,7 @@ from resprout.actors.websocket.hub import Hub
 from resprout.actors.websocket.peer import PeerGone, WebSocketPeer
 from resprout.actors.websocket.resume import Position
 from resprout.actors.websocket.session import Session, SessionPolicy, Visitor
+from resprout.actors.websocket.watched import WatchedStream, before_end
 from resprout.actors.websocket.wire import (
     MAX_CLIENT_FRAME_BYTES,
     VERSION,
@@ -122,12 +125,13 @@ class Acceptor:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _serve_stream(self, stream: trio.abc.Stream, address: str) -> None:
+    async def _serve_stream(self, plain: trio.abc.Stream, address: str) -> None:
+        stream = WatchedStream(plain)
         async with trio.open_nursery() as nursery:
             peer: WebSocketPeer | None = None
-            with trio.move_on_after(self.policy.handshake_deadline):
-                request = await wrap_server_stream(nursery, stream, 16, MAX_CLIENT_FRAME_BYTES)
-                peer = await self._admit(request, stream, address)
+            shake_hands = partial(wrap_server_stream, nursery, stream, 16, MAX_CLIENT_FRAME_BYTES)
+            with trio.move_on_after(self.policy.handshake_deadline), suppress(PeerGone):
+                peer = await self._admit(await before_end(stream, shake_hands), stream, address)
             if peer is not None:
                 await self._serve_peer(peer, address)
             nursery.cancel_scope.cancel(reason="the connection is over")

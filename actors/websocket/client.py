@@ -19,18 +19,16 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Self, TypeAlias, assert_never
-from urllib.parse import urlsplit
 
 import attrs
 import trio
-from trio_websocket import wrap_client_stream
 
+from resprout.actors.websocket.address import Address
 from resprout.actors.websocket.bell import Bell
 from resprout.actors.websocket.peer import PeerGone, WebSocketPeer
 from resprout.actors.websocket.receiver import Delivery, Item, Receiver
 from resprout.actors.websocket.resume import Position
 from resprout.actors.websocket.wire import (
-    MAX_FRAME_BYTES,
     VERSION,
     Ack,
     BadFrame,
@@ -314,57 +312,6 @@ class Client:
             if self._heard < asked:
                 self.problem = TimeoutError("the server fell silent")
                 session.cancel(reason="the server fell silent")
-
-
-@attrs.frozen(kw_only=True)
-class Address:
-    """Where the server is."""
-
-    host: str
-    port: int
-    resource: str
-    tls: ssl.SSLContext | None
-    headers: tuple[tuple[bytes, bytes], ...]
-
-    @classmethod
-    def parse(cls, url: str, tls: ssl.SSLContext | None, origin: str | None) -> Self:
-        """Read ``ws://host:port/path`` or ``wss://…``.
-
-        Raises:
-            ValueError: If it is no such URL.
-        """
-        parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise ValueError(f"expected ws://host:port/path or wss://…, not {url!r}")
-        if parts.scheme == "wss" and tls is None:
-            tls = ssl.create_default_context()
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
-        headers = () if origin is None else ((b"Origin", origin.encode()),)
-        resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return cls(host=parts.hostname, port=port, resource=resource, tls=tls, headers=headers)
-
-    async def open(self, nursery: trio.Nursery) -> WebSocketPeer:
-        """Connect; the connection's reader runs in *nursery*."""
-        stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
-        stream = await trio.open_tcp_stream(self.host, self.port)
-        try:
-            if self.tls is not None:
-                stream = trio.SSLStream(stream, self.tls, server_hostname=self.host, https_compatible=True)
-            name = f"[{self.host}]" if ":" in self.host else self.host
-            host = name if self.port in (80, 443) else f"{name}:{self.port}"
-            socket = await wrap_client_stream(
-                nursery,
-                stream,
-                host,
-                self.resource,
-                extra_headers=list(self.headers),
-                message_queue_size=16,
-                max_message_size=MAX_FRAME_BYTES,
-            )
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        return WebSocketPeer(socket, stream)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The two stores, one suite; and a WebSocket server with clients around them."""
 
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -63,8 +64,15 @@ async def token_is_name(token: str) -> Identity:
 class Site:
     """A server on a port of its own, and ways to break it."""
 
-    def __init__(self, hub: Hub, nursery: trio.Nursery, policy: ServerPolicy, **admission: object) -> None:
-        self.hub, self.policy = hub, policy
+    def __init__(
+        self,
+        hub: Hub,
+        nursery: trio.Nursery,
+        policy: ServerPolicy,
+        tls: ssl.SSLContext | None,
+        **admission: object,
+    ) -> None:
+        self.hub, self.policy, self._tls = hub, policy, tls
         self.events: list[Event] = []
         self.port = 0
         self._nursery = nursery
@@ -94,7 +102,7 @@ class Site:
 
     async def _serve(self, listeners: list[trio.SocketListener]) -> None:
         with self._scope:
-            await self.acceptor.serve(listeners)
+            await self.acceptor.serve(listeners, self._tls)
 
     def crash(self) -> None:
         """All connections and the listener are gone at once."""
@@ -120,10 +128,13 @@ def site() -> MakeSite:
         *,
         hub: Hub | None = None,
         policy: ServerPolicy | None = None,
+        tls: ssl.SSLContext | None = None,
         **admission: object,
     ) -> AsyncIterator[Site]:
         async with trio.open_nursery() as nursery:
-            made = Site(hub or Hub(store or MemoryStore()), nursery, policy or ServerPolicy(), **admission)
+            made = Site(
+                hub or Hub(store or MemoryStore()), nursery, policy or ServerPolicy(), tls, **admission
+            )
             await made.start()
             yield made
             nursery.cancel_scope.cancel()
