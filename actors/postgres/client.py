@@ -151,7 +151,7 @@ class PostgresClient(Statements):
             except StatementTimeout as late:
                 raise after_timeout(gate.service, late, idempotent=repeatable) from None
             except asyncpg.ReadOnlySQLTransactionError as error:
-                pool.retire_all("the server is read-only")
+                pool.renew("the server is read-only")
                 raise after_read_only(gate.service, error) from error
             else:
                 gate.succeeded()

@@ -23,6 +23,8 @@ class PoolPolicy:
         max_lifetime: A connection is replaced after this time, less up to *lifetime_jitter* of it.
         lifetime_jitter: Share by which lives differ, so that connections do not all end together.
         idle_timeout: A connection beyond *min_size* that was idle this long is closed.
+        renew_after: A connection that finds the server read-only is replaced, if it is at least this old: else a
+            server that stays read-only would cost a connection for each refused write.
         holder_warning: Whoever holds a connection longer is reported, with the stack.
         keeper: How the endpoint is connected to, probed and tried again.
 
@@ -38,6 +40,7 @@ class PoolPolicy:
     max_lifetime: float = 1800.0
     lifetime_jitter: float = 0.1
     idle_timeout: float = 600.0
+    renew_after: float = 5.0
     holder_warning: float = 30.0
     keeper: KeeperPolicy = DEFAULT_POLICY
 
@@ -46,7 +49,8 @@ class PoolPolicy:
             raise ValueError(f"1 <= min_size <= max_size must hold, not {self.min_size} and {self.max_size}")
         if self.max_waiting is not None and self.max_waiting < 0:
             raise ValueError(f"max_waiting must not be negative, not {self.max_waiting}")
-        for name in ("codel_target", "codel_interval", "max_lifetime", "idle_timeout", "holder_warning"):
+        durations = "codel_target codel_interval max_lifetime idle_timeout renew_after holder_warning"
+        for name in durations.split():
             seconds = getattr(self, name)
             if not seconds > 0:
                 raise ValueError(f"{name} must be a positive number of seconds, not {seconds}")

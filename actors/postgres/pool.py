@@ -240,9 +240,12 @@ class Pool:
                 connection.terminate()  # Nobody else may have it as it is.
             self.give_back(slot)
 
-    def retire_all(self, why: str) -> None:
-        """Replace every connection there is now; those in use as soon as their users are done."""
+    def renew(self, why: str) -> None:
+        """Replace every connection that is not quite new; those in use as soon as their users are done."""
+        now = trio.current_time()
         for slot in self.slots.all:
+            if now - slot.opened < self.policy.renew_after:
+                continue
             if slot.state is SlotState.IDLE:
                 self.discard(slot, why, planned=True)
             elif slot.state is SlotState.IN_USE:
@@ -270,7 +273,8 @@ class Pool:
             slot.clear()
             raise
         slot.connection = connection
-        slot.expires = trio.current_time() + lifetime(self.policy, self.setting.random)
+        slot.opened = trio.current_time()
+        slot.expires = slot.opened + lifetime(self.policy, self.setting.random)
         slot.move(SlotState.IN_USE)
         report_opened(self, began)
         self.line.calm()

@@ -138,7 +138,7 @@ class PostgresConnection(Statements):
         except asyncpg.ReadOnlySQLTransactionError as error:
             if self._read_only:
                 raise  # As asked for.
-            self._pool.retire_all("the server is read-only")
+            self._pool.renew("the server is read-only")
             raise after_read_only(service, error) from error
         finally:
             self._busy = False

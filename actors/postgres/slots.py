@@ -20,6 +20,7 @@ class Slot:
         number: Its place, from zero.
         state: What it is doing; changed by `move` alone.
         connection: While idle or in use, else None.
+        opened: When the connection was, on the trio clock.
         expires: When the connection is too old, on the trio clock.
         retired: It is not used again after its present use.
         since: When the state began.
@@ -27,13 +28,23 @@ class Slot:
         reported: That holder was reported already.
     """
 
-    __slots__ = ("connection", "expires", "holder", "number", "reported", "retired", "since", "state")
+    __slots__ = (
+        "connection",
+        "expires",
+        "holder",
+        "number",
+        "opened",
+        "reported",
+        "retired",
+        "since",
+        "state",
+    )
 
     def __init__(self, number: int) -> None:
         self.number, self.state = number, SlotState.EMPTY
         self.connection: DriverConnection | None = None
         self.holder: trio.lowlevel.Task | None = None
-        self.expires, self.since = math.inf, -math.inf
+        self.opened, self.expires, self.since = -math.inf, math.inf, -math.inf
         self.retired = self.reported = False
 
     def move(self, state: SlotState) -> None:

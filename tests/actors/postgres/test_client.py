@@ -233,8 +233,14 @@ async def test_an_idle_connection_that_the_server_ends_is_replaced_unnoticed(
 
 
 async def test_a_server_made_read_only_has_its_connections_replaced(
-    db: PostgresClient, pooled: "Kept", postgres_server: LocalServer
+    kept: "Keep", postgres_server: LocalServer
 ) -> None:
+    async with kept(postgres_server.url, PoolPolicy(renew_after=0.1)) as pooled:
+        await read_only_for_a_while(PostgresClient(pooled.gate))
+        pooled.pool.slots.check()
+
+
+async def read_only_for_a_while(db: PostgresClient) -> None:
     await db.execute("CREATE TABLE t (id int)")
     before = await db.fetchval("SELECT pg_backend_pid()")
     await db.execute("ALTER SYSTEM SET default_transaction_read_only TO on")
@@ -242,6 +248,7 @@ async def test_a_server_made_read_only_has_its_connections_replaced(
     with trio.fail_after(5):
         while await db.fetchval("SHOW default_transaction_read_only") != "on":
             await trio.sleep(0.02)
+    await trio.sleep(0.1)
     with pytest.raises(Unavailable, match="read-only"):
         await db.execute("INSERT INTO t VALUES (1)")
     assert await db.using(on_down=WAIT).fetchval("SELECT pg_backend_pid()") != before

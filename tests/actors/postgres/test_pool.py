@@ -464,6 +464,17 @@ async def test_a_server_that_goes_silent_is_found_within_45_seconds(
         assert await PostgresClient(it.gate, on_down=WAIT, timeout=60).fetchval("SELECT $1", 1) == 1
 
 
+async def test_a_server_that_stays_read_only_costs_no_connection_for_each_refused_write(
+    fake: "FakeServer", kept: "Keep", autojump_clock: MockClock
+) -> None:
+    async with kept(fake) as it:
+        await trio.sleep(6)
+        for _ in range(10):
+            it.pool.renew("the server is read-only")
+            await trio.sleep(0.1)
+        assert len(fake.attempts) == 2
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_whatever_happens_no_slot_is_lost(
     fake: "FakeServer", kept: "Keep", autojump_clock: MockClock, seed: int
