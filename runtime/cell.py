@@ -7,61 +7,33 @@ what follows; when it ends because it was told to, whoever gave the order decide
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
-import attrs
 import outcome
 import trio
 from trio.lowlevel import checkpoint, current_task, reschedule, wait_task_rescheduled
 
-from resprout.runtime.errors import StartFailed
+from resprout.runtime.crash import crash_of
+from resprout.runtime.errors import NameTakenError, StartFailed
 from resprout.runtime.exits import ExitReason, Killed, Shutdown
 from resprout.runtime.incarnation import Incarnation
 from resprout.runtime.life import Life
-from resprout.runtime.lifecycle import ActorRestarting, ActorStuck
+from resprout.runtime.lifecycle import ActorRestarting
 from resprout.runtime.mailbox import Mailbox
 from resprout.runtime.monitors import Monitors
+from resprout.runtime.owner import Leave, Owner, Spawner, Verdict
 from resprout.runtime.recipe import BrutalKill, Recipe
-from resprout.runtime.ref import Ref
 from resprout.runtime.satellites import Satellites
-from resprout.runtime.signals import ChildExit, StopOrder
-from resprout.runtime.stack import stack_of
+from resprout.runtime.signals import StopOrder
+from resprout.runtime.stuck import STUCK_AFTER, report_if_stuck
 from resprout.runtime.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from trio.lowlevel import Task
 
+    from resprout.runtime.deadlines import Alarm
     from resprout.runtime.message import Message
     from resprout.runtime.system import System
-
-STUCK_AFTER = 2.0  # Seconds from the cancellation until an actor that still runs is reported.
-
-
-@attrs.frozen
-class Restart:
-    """Start the next incarnation after *delay* seconds."""
-
-    delay: float = 0.0
-
-
-@attrs.frozen
-class Leave:
-    """Start nothing now. *final*: refuse mail from now on; otherwise the place waits to be started again."""
-
-    final: bool = True
-
-
-Verdict: TypeAlias = Restart | Leave
-
-
-class Owner(Protocol):
-    """Who decides what follows an end that nobody ordered."""
-
-    def child_ended(self, cell: Cell, reason: ExitReason) -> Verdict:
-        """*cell*'s incarnation ended with *reason*. Must not wait and must not raise."""
-        raise LookupError
 
 
 class Cell:
@@ -69,18 +41,23 @@ class Cell:
 
     __slots__ = (
         "__weakref__",
+        "_alarm",
         "_ended",
+        "_final",
+        "_monitors",
         "_order",
         "_pausing",
+        "_satellites",
         "_starter",
+        "_timers",
         "alive",
         "children",
         "exit_reason",
         "generation",
         "incarnation",
         "life",
+        "lived",
         "mailbox",
-        "monitors",
         "offer",
         "owner",
         "parallel",
@@ -88,11 +65,9 @@ class Cell:
         "path",
         "recipe",
         "restarts",
-        "satellites",
         "since",
         "system",
         "task",
-        "timers",
     )
 
     def __init__(self, system: System, parent: Cell | None, recipe: Recipe, owner: Owner) -> None:
@@ -100,13 +75,15 @@ class Cell:
         self.path: str = f"{parent.path}/{recipe.id}" if parent else recipe.id
         self.mailbox = Mailbox(recipe.mailbox, recipe.overflow, owner=self.path, bury=self._bury)
         self.children: dict[str, Cell] = {}
-        self.monitors = Monitors(self)
-        self.timers = Timers(system.clock, self.mailbox)
-        self.satellites = Satellites(self)
+        # Most places need none of these three: each is made when asked for.
+        self._monitors: Monitors | None = None
+        self._timers: Timers | None = None
+        self._satellites: Satellites | None = None
         self.life = Life.RESTARTING  # Mail may come before the first start.
         self.exit_reason: ExitReason = Shutdown("not started yet")
         self.generation = self.restarts = 0
-        self.since = trio.current_time()
+        self.since = trio.current_time()  # When the present incarnation began, or the last one ended.
+        self.lived = 0.0  # Seconds for which the last incarnation was running.
         self.alive = False  # Whether the task exists.
         self.parallel = False  # Whether children are stopped all at once and not in reverse order.
         self.task: Task | None = None
@@ -114,8 +91,10 @@ class Cell:
         self.incarnation: Incarnation | None = None
         self._pausing: trio.CancelScope | None = None
         self._order: ExitReason | None = None
+        self._final = False  # Whether the end that was ordered is for good.
         self._starter: Task | None = None
         self._ended: trio.Event | None = None
+        self._alarm: Alarm | None = None
         if recipe.name is not None:
             system.registry.register(recipe.name.key, self)
 
@@ -127,28 +106,57 @@ class Cell:
         """Whether an incarnation is there to be watched."""
         return self.life in (Life.STARTING, Life.RUNNING, Life.STOPPING)
 
+    @property
+    def monitors(self) -> Monitors:
+        """Who watches this place, and whom it watches."""
+        if self._monitors is None:
+            self._monitors = Monitors(self)
+        return self._monitors
+
+    @property
+    def timers(self) -> Timers:
+        """The timers of the present incarnation."""
+        if self._timers is None:
+            self._timers = Timers(self.system.clock, self.mailbox)
+        return self._timers
+
+    @property
+    def satellites(self) -> Satellites:
+        """The background tasks of the present incarnation."""
+        if self._satellites is None:
+            self._satellites = Satellites(self)
+        return self._satellites
+
+    @property
+    def task_count(self) -> int:
+        """How many background tasks run."""
+        return len(self._satellites) if self._satellites is not None else 0
+
     # Starting.
 
     def launch(self, delay: float = 0.0) -> None:
-        """Start the next incarnation in a task of its own, after *delay*; a failure asks the owner."""
-        self.alive, self._order = True, None
-        self.life = Life.RESTARTING if delay else Life.STARTING
+        """Start the next incarnation in a task of its own, after *delay*; a failure asks the owner.
+
+        Raises:
+            NameTakenError: The place was closed, and another holds its name by now.
+        """
         if self.mailbox.closed:
-            self.mailbox.reopen()
             if self.recipe.name is not None:
                 self.system.registry.register(self.recipe.name.key, self)
+            self.mailbox.reopen()
+        self.alive, self._order, self._final = True, None, False
+        self.life = Life.RESTARTING if delay else Life.STARTING
         self.system.nursery.start_soon(self._run, delay, name=self.path)
 
     async def start(self) -> None:
         """Start and wait until `on_start` has returned. Raises `StartFailed`; then nothing is left behind."""
-        self.launch()
+        try:
+            self.launch()
+        except NameTakenError as error:
+            raise StartFailed(self.path, crash_of(error)) from error
         self._starter = current_task()
         try:
             await wait_task_rescheduled(self._abandon_start)
-        except StartFailed:
-            with trio.CancelScope(shield=True):  # It has ended but for its last step.
-                await self.ended()
-            raise
         except trio.Cancelled:
             # The starter is gone, and a start without a starter has nobody to report to.
             with trio.CancelScope(shield=True):
@@ -188,24 +196,27 @@ class Cell:
         if self.incarnation is not None:
             self.incarnation.strike(fate)
 
-    async def terminate(self, reason: ExitReason = Shutdown()) -> None:  # noqa: B008 - frozen
+    async def terminate(self, reason: ExitReason = Shutdown(), *, final: bool = False) -> None:  # noqa: B008 - frozen
         """Ask it to stop, cancel it when its shutdown time is over, and wait until it is dead.
 
-        The place then waits to be started again, or to be closed.
+        The place then waits to be started again; if it is *final* it is closed, before any watcher can act.
         """
         if not self.alive:
+            if final:
+                self.close()
             return
-        self._order = reason
+        self._order, self._final = reason, self._final or final
+        over = self._over()  # Of this task: by the time it is seen, another may have been launched.
         self.cut_pause()
         if isinstance(self.recipe.shutdown, BrutalKill) or isinstance(reason, Killed):
-            self.kill(str(reason))
+            self.kill(reason.detail if isinstance(reason, Killed) else str(reason))
         else:
             self._ask(reason)
             with trio.move_on_after(self.recipe.shutdown):
-                await self.ended()
-            if self.alive:
+                await over.wait()
+            if not over.is_set():
                 self.kill("it did not stop in time")
-        await self._dead()
+        await over.wait()
 
     def _ask(self, reason: ExitReason) -> None:
         if self.incarnation is not None and self.incarnation.interruptible:
@@ -213,20 +224,21 @@ class Cell:
         else:
             self.mailbox.signal(StopOrder(reason=reason))
 
-    async def ended(self) -> None:
-        """Wait until the task is gone."""
-        if self.alive:
-            if self._ended is None:
-                self._ended = trio.Event()
-            await self._ended.wait()
+    def _over(self) -> trio.Event:
+        """Set when the present task is gone."""
+        if self._ended is None:
+            self._ended = trio.Event()
+        return self._ended
 
-    async def _dead(self) -> None:
-        with trio.move_on_after(STUCK_AFTER):
-            await self.ended()
-        if self.alive:
-            stack = stack_of(self.task)
-            self.system.events.emit(ActorStuck(actor=self.path, after=STUCK_AFTER, stack=stack))
-            await self.ended()
+    def watch_end(self) -> None:
+        """The incarnation was cancelled: report it if it still runs after a while."""
+        if self._alarm is None:
+            self._alarm = self.system.clock.at(trio.current_time() + STUCK_AFTER, self._still_here)
+
+    def _still_here(self) -> None:
+        self._alarm = None
+        if self.incarnation is not None:
+            report_if_stuck(self, self.incarnation, self._satellites)
 
     def close(self) -> None:
         """Nothing runs here until it is launched anew: refuse mail and free the name, all below too."""
@@ -248,9 +260,9 @@ class Cell:
     async def _run(self, delay: float) -> None:
         self.task = current_task()
         try:
-            while self._order is None:
-                if delay and not await self._pause(delay):
-                    break
+            if delay:
+                await self._pause(delay)
+            while self._wanted():
                 self.generation += 1
                 self.since = trio.current_time()
                 self.incarnation = Incarnation(self)
@@ -261,14 +273,21 @@ class Cell:
                     if verdict.final:
                         self.close()
                     break
-                self.restarts += 1
-                delay = verdict.delay
-                if self.system.events.heard:
-                    event = ActorRestarting(actor=self.path, restarts=self.restarts, delay=delay)
-                    self.system.events.emit(event)
-                await checkpoint()
+                self.count_restart(verdict.delay)
+                await self._pause(verdict.delay)
         finally:
             self._finish()
+
+    def _wanted(self) -> bool:
+        """Whether another incarnation may begin: not once this place or its parent was told to end."""
+        if self._order is not None:
+            return False
+        return self._starter is not None or self.parent is None or self.parent.decides
+
+    def count_restart(self, delay: float = 0.0) -> None:
+        """A restart that nobody ordered follows after *delay* seconds."""
+        self.restarts += 1
+        self.system.events.emit(ActorRestarting(actor=self.path, restarts=self.restarts, delay=delay))
 
     def _judge(self, reason: ExitReason) -> Verdict:
         """What follows: the starter and whoever ordered the end decide for themselves, else the owner."""
@@ -277,7 +296,12 @@ class Cell:
             return Leave(final=False)
         if self._order is not None or (self.parent is not None and not self.parent.decides):
             return Leave(final=False)
-        return self.owner.child_ended(self, reason)
+        try:
+            return self.owner.child_ended(self, reason)
+        except Exception as error:  # noqa: BLE001 - a mistake of the owner is the owner's crash.
+            if self.parent is not None:
+                self.parent.strike(crash_of(error))
+            return Leave(final=False)
 
     def answer_starter(self, error: StartFailed | None = None) -> None:
         """Wake whoever waits in `start`."""
@@ -288,11 +312,14 @@ class Cell:
     @property
     def decides(self) -> bool:
         """Whether the incarnation is in a state to decide about its children."""
-        return self.life in (Life.STARTING, Life.RUNNING)
+        now = self.incarnation
+        return now is not None and now.fate is None and self.life in (Life.STARTING, Life.RUNNING)
 
     def _finish(self) -> None:
         self.alive, self.task = False, None
-        self.mailbox.control.clear()  # An order that came too late must not stop the next incarnation.
+        self.mailbox.forget_signals()  # An order that came too late must not stop the next incarnation.
+        if self._final:
+            self.close()
         # Ordered to stop before it ran at all.
         self.answer_starter(StartFailed(self.path, self._order or Killed()))
         ended = self._ended
@@ -300,26 +327,43 @@ class Cell:
             self._ended = None
             ended.set()
 
-    async def _pause(self, delay: float) -> bool:
-        """Wait before the next incarnation; False if it was told to stop meanwhile."""
+    async def _pause(self, delay: float) -> None:
+        """Wait before the next incarnation, or until the delay is cut short."""
+        if not delay:
+            await checkpoint()
+            return
         with trio.move_on_after(delay) as self._pausing:
             await trio.sleep_forever()
         self._pausing = None
-        return self._order is None
 
     def cut_pause(self) -> None:
         """Start the next incarnation now, or end if it was told to, instead of waiting for the delay."""
         if self._pausing is not None:
             self._pausing.cancel(reason="the delay was cut short")
 
-    async def wind_up(self, *, killed: bool) -> None:
+    async def wind_up(self, incarnation: Incarnation, *, killed: bool) -> None:
         """End all that belongs to the incarnation that ends."""
-        self.timers.cancel_all()
         self.offer = None
-        await self.satellites.end()
+        if self._satellites is not None:
+            await self._satellites.end()
+        incarnation.over = True  # From here on nothing can be added to what is ended.
+        self._satellites = None
+        if self._timers is not None:
+            self._timers.cancel_all()
+            self._timers = None
         if self.children:
             await self._stop_children(killed=killed)
-        self.mailbox.control.clear()
+        self.mailbox.forget_signals()
+
+    def ended_with(self, reason: ExitReason, ready_at: float | None) -> None:
+        """The incarnation is over: keep why and when, tell who watches."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self.exit_reason, self.life, self.since = reason, Life.RESTARTING, trio.current_time()
+        self.lived = self.since - ready_at if ready_at is not None else 0.0
+        if self._monitors is not None:
+            self._monitors.tell(reason)
 
     async def _stop_children(self, *, killed: bool) -> None:
         """Reverse start order, each dead before the next is asked; or all at once."""
@@ -333,7 +377,7 @@ class Cell:
                 for child in reversed(tuple(self.children.values())):
                     await child.terminate(reason)
         for child in tuple(self.children.values()):
-            if isinstance(child.owner, _Spawner):
+            if isinstance(child.owner, Spawner):
                 self.drop_child(child)
 
     def drop_child(self, child: Cell) -> None:
@@ -343,26 +387,10 @@ class Cell:
 
     async def spawn(self, recipe: Recipe) -> Cell:
         """Start a child that nobody restarts. Raises `StartFailed`."""
-        child = self.add_child(recipe, _Spawner(self))
+        child = self.add_child(recipe, Spawner(self))
         try:
             await child.start()
         except BaseException:
             self.drop_child(child)
             raise
         return child
-
-    def start_satellite(self, task: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
-        """Run a background task of this incarnation."""
-        self.satellites.start(task, args)
-
-
-class _Spawner:
-    """Owns the children that an actor spawned: none is restarted, its actor is told."""
-
-    def __init__(self, parent: Cell) -> None:
-        self._parent = parent
-
-    def child_ended(self, cell: Cell, reason: ExitReason) -> Verdict:
-        self._parent.drop_child(cell)
-        self._parent.mailbox.signal(ChildExit(ref=Ref(cell), reason=reason))
-        return Leave(final=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from resprout.runtime.cell import Cell
     from resprout.runtime.events import Event
     from resprout.runtime.exits import ExitReason
+    from resprout.runtime.incarnation import Incarnation
     from resprout.runtime.names import Name
     from resprout.runtime.ref import Address
     from resprout.runtime.timers import Timer
@@ -31,13 +32,14 @@ Ts = TypeVarTuple("Ts")
 class Context(Generic[A]):
     """The actor's own ref, children, background tasks, timers, events and log.
 
-    All of it ends with this incarnation: tasks and timers are cancelled, spawned children stopped.
+    All of it ends with this incarnation: tasks and timers are cancelled, spawned children stopped. After that
+    its methods that do something raise `RuntimeError`: what is left of an actor must not act for its successor.
     """
 
-    __slots__ = ("_cell", "_log")
+    __slots__ = ("_cell", "_incarnation", "_log")
 
-    def __init__(self, cell: Cell) -> None:
-        self._cell = cell
+    def __init__(self, cell: Cell, incarnation: Incarnation) -> None:
+        self._cell, self._incarnation = cell, incarnation
         self._log: structlog.typing.FilteringBoundLogger | None = None
 
     @property
@@ -72,7 +74,7 @@ class Context(Generic[A]):
 
         Crashes the actor if it raises. A task that returns is forgotten.
         """
-        self._cell.start_satellite(task, args)
+        self._here().satellites.start(task, args)
 
     async def spawn(self, id: str, start: Callable[[], B]) -> Ref[B]:
         """Start a child actor under the id *id* that ends with this one; returns once its `on_start` has.
@@ -83,18 +85,22 @@ class Context(Generic[A]):
             StartFailed: `on_start` raised or took too long.
             ValueError: A child of this id is running.
         """
-        return Ref(await self._cell.spawn(Recipe(id=id, start=start)))
+        return Ref(await self._here().spawn(Recipe(id=id, start=start)))
 
     def monitor(self, ref: Address[B]) -> Callable[[], None]:
         """Have one `Down` signal delivered when the present incarnation of *ref* ends; at once if it has.
 
         Returns a function that ends the monitor.
         """
-        return ref._find().monitors.watch(self._cell)
+        return ref._find().monitors.watch(self._here())
 
     def link(self, ref: Address[B]) -> None:
-        """Share fate both ways: when one of the two ends uncleanly, the other crashes with `LinkedExit`."""
-        self._cell.monitors.link(ref._find())
+        """Share fate both ways: the crash or kill of one crashes the other with `LinkedExit`, its stop stops it.
+
+        Raises:
+            LinkedExit: *ref* is down already.
+        """
+        self._here().monitors.link(ref._find())
 
     def after(
         self,
@@ -105,7 +111,7 @@ class Context(Generic[A]):
         **kwargs: P.kwargs,
     ) -> Timer:
         """Cast *method* to this actor in *seconds*."""
-        return self._cell.timers.after(seconds, method.__name__, args, kwargs)
+        return self._here().timers.after(seconds, method.__name__, args, kwargs)
 
     def every(
         self,
@@ -116,7 +122,7 @@ class Context(Generic[A]):
         **kwargs: P.kwargs,
     ) -> Timer:
         """Cast *method* to this actor every *seconds*, first after one period; never two in the mailbox."""
-        return self._cell.timers.every(seconds, method.__name__, args, kwargs)
+        return self._here().timers.every(seconds, method.__name__, args, kwargs)
 
     def lookup(self, name: Name[B]) -> Ref[B]:
         """The place in the tree that holds *name*, or raise `NotFoundError`."""
@@ -128,8 +134,13 @@ class Context(Generic[A]):
 
     def offer(self, face: object) -> None:
         """Publish *face* to clients in this process (`Ref.offered`) until this incarnation ends."""
-        self._cell.offer = face
+        self._here().offer = face
 
     def stop(self, reason: ExitReason = Normal()) -> None:  # noqa: B008 - Normal is frozen.
         """End with *reason* once the message in work is done; the supervisor decides what follows."""
-        self._cell.leave(reason)
+        self._here().leave(reason)
+
+    def _here(self) -> Cell:
+        if self._incarnation.over or self._cell.incarnation is not self._incarnation:
+            raise RuntimeError(f"this incarnation of {self.path} has ended; its context is of no use now")
+        return self._cell

@@ -15,35 +15,39 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from resprout.runtime.errors import CallTimeoutError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resprout.runtime.message import Call
 
+FEW = 64  # Below this number nothing is cleared away.
+
 
 class Alarm:
     """A moment at which *ring* is called once; cancelling it after that does nothing."""
 
-    __slots__ = ("ring",)
+    __slots__ = ("_keeper", "ring")
 
-    def __init__(self, ring: Callable[[], None]) -> None:
+    def __init__(self, keeper: Timekeeper, ring: Callable[[], None]) -> None:
+        self._keeper = keeper
         self.ring: Callable[[], None] | None = ring
 
     def cancel(self) -> None:
         """Do not ring."""
-        self.ring = None
+        if self.ring is not None:
+            self.ring = None
+            self._keeper.alarm_cancelled()
 
 
 class Timekeeper:
     """Deadlines of calls, and alarms."""
 
-    def __init__(self, path_of: Callable[[Call], str]) -> None:
-        """*path_of* names the actor a call went to, for the error."""
-        self._path_of = path_of
+    def __init__(self, expire: Callable[[Call], None], failed: Callable[[Exception], None]) -> None:
+        """*expire* fails a call whose deadline has passed; *failed* is told what an alarm raised."""
+        self._expire, self._failed = expire, failed
         self._buckets: dict[float, dict[Call, None]] = {}
         self._alarms: list[tuple[float, int, Alarm]] = []
+        self._cancelled = 0  # Alarms in the heap that will not ring.
         self._ids = itertools.count()
         self._wake_at = math.inf
         self._sleep = trio.CancelScope()
@@ -62,12 +66,20 @@ class Timekeeper:
             self._wake_by(deadline)
 
     def at(self, moment: float, ring: Callable[[], None]) -> Alarm:
-        """Call *ring* at *moment* on the trio clock. *ring* must not raise."""
-        alarm = Alarm(ring)
+        """Call *ring* at *moment* on the trio clock."""
+        alarm = Alarm(self, ring)
         heapq.heappush(self._alarms, (moment, next(self._ids), alarm))
         if moment < self._wake_at:
             self._wake_by(moment)
         return alarm
+
+    def alarm_cancelled(self) -> None:
+        """Clear the heap once most of it is cancelled: timeouts renewed with each message must not pile up."""
+        self._cancelled += 1
+        if self._cancelled > max(FEW, len(self._alarms) // 2):
+            self._alarms = [entry for entry in self._alarms if entry[2].ring is not None]
+            heapq.heapify(self._alarms)
+            self._cancelled = 0
 
     def _wake_by(self, moment: float) -> None:
         self._wake_at = moment
@@ -86,11 +98,11 @@ class Timekeeper:
         earliest = math.inf
         for timeout, bucket in list(self._buckets.items()):
             for call in list(itertools.takewhile(lambda call: call.deadline <= now, bucket)):
-                call.fail(CallTimeoutError(self._path_of(call), call.timeout, started=call.started))
+                self._expire(call)
             head = next(iter(bucket), None)
             if head is not None:
                 earliest = min(earliest, head.deadline)
-            elif len(self._buckets) > 64:
+            elif len(self._buckets) > FEW:
                 del self._buckets[timeout]  # Timeouts computed anew for each call must not pile up.
         return earliest
 
@@ -98,6 +110,11 @@ class Timekeeper:
         while self._alarms and (self._alarms[0][0] <= now or self._alarms[0][2].ring is None):
             alarm = heapq.heappop(self._alarms)[2]
             ring, alarm.ring = alarm.ring, None
-            if ring is not None:
+            if ring is None:
+                self._cancelled -= 1
+                continue
+            try:
                 ring()
+            except Exception as error:  # noqa: BLE001 - one alarm must not stop the clock for all.
+                self._failed(error)
         return self._alarms[0][0] if self._alarms else math.inf

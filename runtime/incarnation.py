@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import trio
-from trio.lowlevel import checkpoint, wait_task_rescheduled
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_task_rescheduled
 
 from resprout.runtime.actor import Actor, protocol_of
 from resprout.runtime.context import Context
+from resprout.runtime.crash import crash_of
 from resprout.runtime.errors import ActorCrashed, ActorStopped, ReplyError, StartTimeout, UnknownMessageError
-from resprout.runtime.exits import Crashed, ExitReason, Killed
+from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
 from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import ActorExited, ActorStarted, CastFailed
 from resprout.runtime.message import Call
@@ -31,7 +32,7 @@ BATCH = 32  # Messages between two checkpoints: most of the gain of 64, half of 
 class Incarnation:
     """The actor that fills *cell* for a while."""
 
-    __slots__ = ("actor", "cell", "current", "fate", "interruptible", "scope")
+    __slots__ = ("actor", "cell", "current", "fate", "interruptible", "over", "ready_at", "scope")
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -40,13 +41,26 @@ class Incarnation:
         self.fate: ExitReason | None = None
         self.current: Message | None = None  # The message in work.
         self.interruptible = False  # Whether a stop order cancels at once, as during `on_start`.
+        self.ready_at: float | None = None  # When `on_start` had returned.
+        self.over = False  # Whether its context may do nothing any more.
 
     def strike(self, fate: ExitReason) -> None:
-        """Cancel; *fate* says why. The first fate counts, but a kill counts above all."""
-        if self.fate is None or isinstance(fate, Killed):
-            self.fate = fate
-            if self.scope is not None:
-                self.scope.cancel(reason=str(fate))
+        """Cancel; *fate* says why. The first fate counts, but a kill counts above all.
+
+        Once it stops, only a kill cancels: another fate must not cut `on_stop` short, and is told at the end.
+        """
+        if isinstance(self.fate, Killed) or (self.fate is not None and not isinstance(fate, Killed)):
+            return
+        self.fate = fate
+        cell = self.cell
+        if cell.life is Life.STOPPING and not isinstance(fate, Killed):
+            return
+        if cell.life is Life.RUNNING:
+            # The task may be about to take a message; none may begin from now on.
+            cell.mailbox.overrule(StopOrder(reason=fate))
+        if self.scope is not None:
+            self.scope.cancel(reason=str(fate))
+            cell.watch_end()
 
     async def live(self) -> ExitReason:
         """The whole life. Raises nothing but a cancellation of the whole runtime."""
@@ -56,21 +70,28 @@ class Incarnation:
         try:
             with trio.CancelScope() as self.scope:
                 reason = await self._serve(await self._begin())
-        except Exception as error:  # noqa: BLE001 - whatever an actor raises is its crash, and stays here.
-            reason = Crashed(error)
-        except (KeyboardInterrupt, SystemExit, BaseExceptionGroup) as error:
-            cell.system.fatal(error)
-            reason = Crashed(error)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever an actor raises is its crash, and stays here.
+            reason = self._crashed(error)
         started = cell.life is Life.RUNNING
         reason = self.fate or reason or Killed("cancelled from outside")
-        cell.life = Life.STOPPING
+        cell.life, self.interruptible = Life.STOPPING, False
         message = self._give_up_message(reason)
         if started:
             reason = await self._stop_hook(reason)
-        self.scope, self.interruptible = None, False
-        await cell.wind_up(killed=isinstance(self.fate, Killed))
+        self.scope = None
+        await cell.wind_up(self, killed=isinstance(self.fate, Killed))
+        if isinstance(self.fate, Killed) or (self.fate is not None and isinstance(reason, Normal | Shutdown)):
+            reason = self.fate  # It came while the actor was stopping.
         self._announce(reason, message)
         return reason
+
+    def _crashed(self, error: BaseException) -> Crashed:
+        """KeyboardInterrupt, SystemExit and their like end the whole tree, in order."""
+        if not isinstance(error, Exception):
+            self.cell.system.fatal(error)
+        return crash_of(error)
 
     async def _begin(self) -> Actor:
         """Make the actor and run its `on_start`, within its time."""
@@ -79,11 +100,12 @@ class Incarnation:
         actor = cell.recipe.start()
         if not isinstance(actor, Actor):
             raise TypeError(f"the start of {cell.path} returned {actor!r}, which is not an Actor")
-        actor.context = Context(cell)
+        actor.context = Context(cell, self)
         self.actor = actor
         if type(actor).on_start is not Actor.on_start:
             await self._start_hook(actor, cell.recipe.start_timeout)
         self.interruptible = False
+        self.ready_at = trio.current_time()
         cell.life = Life.RUNNING
         cell.answer_starter()
         if cell.system.events.heard:
@@ -97,20 +119,25 @@ class Incarnation:
             await actor.on_start()
         finally:
             alarm.cancel()
+        await checkpoint_if_cancelled()  # A start that swallowed its cancellation has failed all the same.
 
     async def _serve(self, actor: Actor) -> ExitReason:
         """Handle messages one at a time until a stop order; the hottest loop of the runtime."""
         cell = self.cell
         mailbox = cell.mailbox
-        queue, control = mailbox.queue, mailbox.control
+        queue = mailbox.queue
         handlers = protocol_of(type(actor))
         left = BATCH
         while True:  # noqa: ASYNC913 - it waits for mail, or checkpoints after a batch.
-            if control:
-                signal = control.popleft()
+            if mailbox.control:
+                signal = mailbox.control.popleft()
                 if type(signal) is StopOrder:
                     return signal.reason
                 await actor.on_signal(signal)
+                left -= 1  # A reaction may cause the next signal at once: a monitor of one that is down.
+                if left <= 0:
+                    left = BATCH
+                    await checkpoint()
                 continue
             if not queue:
                 mailbox.sleeper = cell.task
@@ -140,14 +167,14 @@ class Incarnation:
                     message.reply(result)
             self.current = None
             left -= 1
-            if not left:
+            if left <= 0:
                 left = BATCH
                 await checkpoint()
 
     def _refuse(self, message: Message, error: Exception) -> None:
         """No such method, or not these arguments: the sender's mistake, not the actor's."""
         why = "no such public async method" if isinstance(error, KeyError) else str(error)
-        self._answer(message, UnknownMessageError(self.cell.path, repr(message), why))
+        self._answer(message, UnknownMessageError(self.cell.path, message.method, why))
 
     def _answer(self, message: Message, error: Exception) -> None:
         if isinstance(message, Call):
@@ -156,14 +183,15 @@ class Incarnation:
             self.cell.system.events.emit(CastFailed(actor=self.cell.path, method=message.method, error=error))
 
     def _give_up_message(self, reason: ExitReason) -> str | None:
-        """Tell whoever waits for the message in work that no answer comes; returns the message's name."""
+        """Tell whoever waits for the message in work that no answer comes; returns the message's name.
+
+        `ActorStopped` would promise that it did not run, so that is only the cause.
+        """
         message, self.current = self.current, None
         if isinstance(message, Call):
             path = self.cell.path
-            if isinstance(reason, Crashed):
-                message.fail(ActorCrashed(path, reason.error))
-            else:
-                message.fail(ActorStopped(path, reason))
+            cause = reason.error if isinstance(reason, Crashed) else ActorStopped(path, reason)
+            message.fail(ActorCrashed(path, cause))
         return message.method if message is not None else None
 
     async def _stop_hook(self, reason: ExitReason) -> ExitReason:
@@ -176,14 +204,19 @@ class Incarnation:
         try:
             with trio.move_on_after(shutdown) as self.scope:
                 await actor.on_stop(reason)
-        except Exception as error:  # noqa: BLE001 - as above.
-            return Crashed(error)
-        return Killed("on_stop took too long") if self.scope.cancelled_caught else reason
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above.
+            if isinstance(reason, Crashed) and error.__context__ is None:
+                error.__context__ = reason.error  # The report tells both.
+            return self._crashed(error)
+        if self.scope.cancel_called and not isinstance(reason, Crashed):
+            return Killed("on_stop took too long")
+        return reason
 
     def _announce(self, reason: ExitReason, message: str | None) -> None:
         cell = self.cell
-        cell.exit_reason, cell.life = reason, Life.RESTARTING
-        cell.monitors.tell(reason)
+        cell.ended_with(reason, self.ready_at)
         if cell.system.events.heard:
             event = ActorExited(actor=cell.path, generation=cell.generation, reason=reason, message=message)
             cell.system.events.emit(event)

@@ -23,6 +23,12 @@ def log_events(events: EventStream) -> Callable[[], None]:
     log = structlog.get_logger("resprout")
 
     def write(event: Event) -> None:
+        try:
+            write_line(event)
+        except Exception as error:  # noqa: BLE001 - a subscriber that raises is removed, and the log with it.
+            log.error("event cannot be written", event_type=type(event).__name__, error=type(error).__name__)
+
+    def write_line(event: Event) -> None:
         facts = attrs.asdict(event, recurse=False)
         match event:
             case ActorExited(reason=Crashed(error=error)):

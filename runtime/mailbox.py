@@ -81,11 +81,13 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         self.capacity = self.limit = capacity
         self.overflow, self.bury = overflow, bury
         self.queue: deque[Message] = deque()
-        self.control: deque[Signal] = deque()
+        # Made when needed, as is `blocked`: an empty deque takes 0.7 kB, and most actors need neither.
+        self.control: deque[Signal] | tuple[()] = ()
         self.sleeper: Task | None = None  # The actor's task, while it waits for mail.
         self.closed = False
         self.dropped = 0
-        self.blocked: deque[tuple[Task | None, Message]] = deque()  # Who waits for room, and with what.
+        # Who waits for room, and with what.
+        self.blocked: deque[tuple[Task | None, Message]] | tuple[()] = ()
         self._withdrawn = 0
 
     def wake(self) -> None:
@@ -97,8 +99,23 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
 
     def signal(self, signal: Signal) -> None:
         """Put *signal* into the control lane, ahead of all mail."""
+        self.control = self.control or deque()
         self.control.append(signal)
         self.wake()
+
+    def overrule(self, signal: Signal) -> None:
+        """Put *signal* before all others, without waking the actor: it was woken by what caused this."""
+        self.control = self.control or deque()
+        self.control.appendleft(signal)
+
+    def take_back(self, signal: Signal) -> None:
+        """Remove this very *signal*, if it waits unread."""
+        if self.control and any(waiting is signal for waiting in self.control):
+            self.control = deque(waiting for waiting in self.control if waiting is not signal)
+
+    def forget_signals(self) -> None:
+        """Empty the control lane."""
+        self.control = ()
 
     def put(self, message: Message) -> None:
         """Queue *message* whatever the limit says; for what the runtime itself must deliver."""
@@ -140,8 +157,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         entry = self._block(current_task(), message)
 
         def abort(_: RaiseCancelT) -> Abort:
-            self.blocked.remove(entry)
-            self._restore_limit()
+            self._unblock(entry)
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(abort)
@@ -152,9 +168,26 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
 
     def _block(self, task: Task | None, message: Message) -> tuple[Task | None, Message]:
         entry = (task, message)
+        self.blocked = self.blocked or deque()
         self.blocked.append(entry)
         self.limit = 0
         return entry
+
+    def _unblock(self, entry: tuple[Task | None, Message]) -> bool:
+        """Take *entry* out of the line, if it stands there."""
+        if not self.blocked or entry not in self.blocked:
+            return False
+        self.blocked.remove(entry)
+        self._restore_limit()
+        return True
+
+    def discard(self, *messages: Message) -> None:
+        """Remove *messages*, if they wait unread."""
+        for message in messages:
+            if message in self.queue:
+                self.queue.remove(message)
+        if self.blocked:
+            self.admit()
 
     def admit(self) -> None:
         """Room was made: let in those who wait for it, in their order."""
@@ -167,9 +200,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
 
     def call_withdrawn(self, call: Call) -> None:
         """A waiting call was cancelled or expired; its place is freed once half of the queue is such."""
-        if self.blocked and (None, call) in self.blocked:
-            self.blocked.remove((None, call))
-            self._restore_limit()
+        if self._unblock((None, call)):
             return
         self._withdrawn += 1
         if self._withdrawn * 2 > len(self.queue):

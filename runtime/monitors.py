@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resprout.runtime.errors import LinkedExit
-from resprout.runtime.exits import Crashed, Normal
+from resprout.runtime.exits import Crashed, ExitReason, Normal, Shutdown
 from resprout.runtime.ref import Ref
 from resprout.runtime.signals import Down
 
@@ -13,59 +13,76 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resprout.runtime.cell import Cell
-    from resprout.runtime.exits import ExitReason
+
+
+class Watch:
+    """One monitor: *watcher* learns of the end of *watched*."""
+
+    __slots__ = ("notice", "watched", "watcher")
+
+    def __init__(self, watcher: Cell, watched: Cell) -> None:
+        self.watcher, self.watched = watcher, watched
+        self.notice: Down | None = None  # What it was told.
+
+    def tell(self, reason: ExitReason) -> None:
+        """The watched incarnation has ended."""
+        self.notice = Down(ref=Ref(self.watched), reason=reason)
+        self.watcher.mailbox.signal(self.notice)
+
+    def end(self) -> None:
+        """Tell nothing; a notice that waits unread is taken back, and no other watch's."""
+        self.watcher.monitors.watching.pop(self, None)
+        self.watched.monitors.watchers.pop(self, None)
+        if self.notice is not None:
+            self.watcher.mailbox.take_back(self.notice)
 
 
 class Monitors:
-    """Watchers and linked peers of one place in the tree."""
+    """Watchers and linked peers of one place in the tree. Dicts, for the order in which they are told."""
 
-    __slots__ = ("_cell", "_links", "_next", "_watchers", "_watching")
+    __slots__ = ("_cell", "_links", "watchers", "watching")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self._watchers: dict[int, Cell] = {}
-        self._watching: set[tuple[Monitors, int]] = set()  # Where this incarnation watches.
-        self._links: set[Cell] = set()
-        self._next = 0
+        self.watchers: dict[Watch, None] = {}
+        self.watching: dict[Watch, None] = {}  # What the present incarnation watches.
+        self._links: dict[Cell, None] = {}
 
     def watch(self, watcher: Cell) -> Callable[[], None]:
         """Tell *watcher* once; at once if nothing runs here now. Returns what ends the monitor."""
-        if not self._cell.running:
-            watcher.mailbox.signal(Down(ref=Ref(self._cell), reason=self._cell.exit_reason))
-            return lambda: None
-        self._next += 1
-        key = self._next
-        self._watchers[key] = watcher
-        watcher.monitors._watching.add((self, key))
-        return lambda: self._unwatch(key, watcher)
-
-    def _unwatch(self, key: int, watcher: Cell) -> None:
-        """End the monitor; a `Down` that waits unread is taken back."""
-        watcher.monitors._watching.discard((self, key))
-        if self._watchers.pop(key, None) is None:
-            lane = watcher.mailbox.control
-            mine = [s for s in lane if isinstance(s, Down) and s.ref == Ref(self._cell)]
-            if mine:
-                lane.remove(mine[0])
+        watch = Watch(watcher, self._cell)
+        if self._cell.running:
+            self.watchers[watch] = watcher.monitors.watching[watch] = None
+        else:
+            watch.tell(self._cell.exit_reason)
+        return watch.end
 
     def link(self, peer: Cell) -> None:
         """Share fate with *peer*; linking twice is linking once."""
         if not peer.running:
             raise LinkedExit(peer.path, peer.exit_reason)
-        self._links.add(peer)
-        peer.monitors._links.add(self._cell)
+        self._links[peer] = peer.monitors._links[self._cell] = None
 
     def tell(self, reason: ExitReason) -> None:
         """The incarnation ended with *reason*; with it end the monitors it had on others."""
-        for watched, key in self._watching:
-            watched._watchers.pop(key, None)
-        self._watching.clear()
-        watchers, self._watchers = self._watchers, {}
-        for key, watcher in watchers.items():
-            watcher.monitors._watching.discard((self, key))
-            watcher.mailbox.signal(Down(ref=Ref(self._cell), reason=reason))
-        links, self._links = self._links, set()
+        for watch in self.watching:
+            watch.watched.monitors.watchers.pop(watch, None)
+        self.watching.clear()
+        watchers, self.watchers = self.watchers, {}
+        for watch in watchers:
+            watch.watcher.monitors.watching.pop(watch, None)
+            watch.tell(reason)
+        links, self._links = self._links, {}
         for peer in links:
-            peer.monitors._links.discard(self._cell)
-            if not isinstance(reason, Normal):
-                peer.strike(Crashed(LinkedExit(self._cell.path, reason)))
+            peer.monitors._links.pop(self._cell, None)
+            _share_fate(peer, self._cell.path, reason)
+
+
+def _share_fate(peer: Cell, path: str, reason: ExitReason) -> None:
+    match reason:
+        case Normal():
+            pass
+        case Shutdown():  # In order, as whatever ended the other one: it is nobody's crash.
+            peer.leave(Shutdown(f"{path}, which it is linked to, was stopped"))
+        case _:
+            peer.strike(Crashed(LinkedExit(path, reason)))

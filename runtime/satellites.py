@@ -5,59 +5,76 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import trio
+from trio.lowlevel import current_task
 
-from resprout.runtime.exits import Crashed
+from resprout.runtime.crash import crash_of
+from resprout.runtime.stack import stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from trio.lowlevel import Task
 
     from resprout.runtime.cell import Cell
 
 
 class Satellites:
-    """The background tasks of one place in the tree."""
+    """The background tasks of one incarnation in its place *cell*."""
 
-    __slots__ = ("_cell", "_gone", "_scopes")
+    __slots__ = ("_cell", "_gone", "_tasks")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self._scopes: dict[trio.CancelScope, str] = {}
+        self._tasks: dict[trio.CancelScope, Task | None] = {}
         self._gone: trio.Event | None = None
 
     def __len__(self) -> int:
-        return len(self._scopes)
+        return len(self._tasks)
+
+    @property
+    def ending(self) -> bool:
+        """Whether they are cancelled and awaited."""
+        return self._gone is not None
 
     def start(self, task: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
-        """Run `task(*args)`; if it raises, the incarnation crashes."""
-        if not self._cell.running:
-            raise RuntimeError(f"{self._cell.path} is not running; start_soon belongs into a running actor")
+        """Run `task(*args)`; if it raises, the incarnation crashes. While they end it is cancelled at once."""
         scope = trio.CancelScope()
-        name = f"{self._cell.path}:{getattr(task, '__qualname__', repr(task))}"
-        self._scopes[scope] = name
+        self._tasks[scope] = None
+        made = getattr(task, "func", task)  # The name of a partial must not show its arguments.
+        name = f"{self._cell.path}:{getattr(made, '__qualname__', type(made).__name__)}"
         self._cell.system.nursery.start_soon(self._run, scope, task, args, name=name)
+        if self._gone is not None:
+            scope.cancel(reason=f"{self._cell.path} ends")
 
     async def _run(
         self, scope: trio.CancelScope, task: Callable[..., Awaitable[object]], args: tuple[object, ...]
     ) -> None:
+        self._tasks[scope] = current_task()
         try:
             with scope:
                 await task(*args)
-        except Exception as error:  # noqa: BLE001 - the actor's crash, not its nursery's.
-            self._cell.strike(Crashed(error))
-        except (KeyboardInterrupt, SystemExit, BaseExceptionGroup) as error:
-            self._cell.system.fatal(error)
-            self._cell.strike(Crashed(error))
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the actor's crash, not its nursery's.
+            if not isinstance(error, Exception):
+                self._cell.system.fatal(error)
+            self._cell.strike(crash_of(error))
         finally:
-            del self._scopes[scope]
-            if not self._scopes and self._gone is not None:
+            del self._tasks[scope]
+            if not self._tasks and self._gone is not None:
                 self._gone.set()
 
     async def end(self) -> None:
         """Cancel them all and wait until the last is gone."""
-        if self._scopes:
+        if self._tasks:
             self._gone = trio.Event()
-            for scope in self._scopes:
+            for scope in self._tasks:
                 scope.cancel(reason=f"{self._cell.path} ends")
+            self._cell.watch_end()
             with trio.CancelScope(shield=True):
                 await self._gone.wait()
             self._gone = None
+
+    def stacks(self) -> str:
+        """Where each of them stands."""
+        return "\n".join(stack_of(task) for task in self._tasks.values())

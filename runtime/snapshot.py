@@ -79,9 +79,9 @@ def snapshot_of(cell: Cell) -> Snapshot:
         waiting=len(cell.mailbox),
         capacity=cell.mailbox.capacity,
         handling=current.method if current is not None else None,
-        tasks=len(cell.satellites),
+        tasks=cell.task_count,
         last_exit=str(cell.exit_reason) if ended else None,
-        facts=dict(cell.offer.describe()) if isinstance(cell.offer, Described) else {},
+        facts=_facts(cell.offer),
         children=tuple(snapshot_of(child) for child in cell.children.values()),
     )
 
@@ -89,3 +89,10 @@ def snapshot_of(cell: Cell) -> Snapshot:
 def _kind(start: object) -> str:
     made = getattr(start, "func", start)
     return getattr(made, "__name__", type(made).__name__)
+
+
+def _facts(offer: object) -> Mapping[str, Fact]:
+    try:
+        return dict(offer.describe()) if isinstance(offer, Described) else {}
+    except Exception as error:  # noqa: BLE001 - one bad description must not hide the whole tree.
+        return {"error": f"describe() raised {type(error).__name__}"}

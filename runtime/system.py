@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from resprout.runtime.cell import Cell, Leave, Verdict
+from resprout.runtime.cell import Cell
+from resprout.runtime.crash import fatal_part
 from resprout.runtime.deadlines import Timekeeper
-from resprout.runtime.errors import ActorStopped, MailboxFull, NotFoundError
+from resprout.runtime.errors import ActorStopped, CallTimeoutError, MailboxFull, NotFoundError, TreeError
 from resprout.runtime.events import EventStream
 from resprout.runtime.exits import ExitReason, Normal, Shutdown
 from resprout.runtime.life import Life
@@ -25,14 +26,17 @@ from resprout.runtime.lifecycle import MessageLost
 from resprout.runtime.message import Call, Message
 from resprout.runtime.names import Registry, _current
 from resprout.runtime.nurseries import bare_nursery
+from resprout.runtime.owner import Leave, Verdict
+from resprout.runtime.recipe import Recipe
 from resprout.runtime.ref import Ref
 from resprout.runtime.snapshot import Snapshot, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from trio.lowlevel import Task
+
     from resprout.runtime.actor import Actor
-    from resprout.runtime.recipe import Recipe
 
 KEPT_DEAD_LETTERS = 100
 
@@ -52,7 +56,7 @@ class System:
 
     def __init__(self, seed: int | None = None) -> None:
         self.random = random.Random(seed)
-        self.clock = Timekeeper(_path_of)
+        self.clock = Timekeeper(self._expire, self.fatal)
         self.registry = Registry()
         self.events = EventStream()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
@@ -78,11 +82,28 @@ class System:
         return snapshot_of(self._planted())
 
     async def stop(self) -> None:
-        """Stop the tree in reverse start order, within its shutdown times; returns when all is dead."""
+        """Stop the tree in reverse start order, within its shutdown times; returns when all is dead.
+
+        Called from inside the tree it only gives the order and returns at once: nobody can wait for his own
+        end.
+        """
+        if self._holds(trio.lowlevel.current_task()):
+            self.nursery.start_soon(self._stop)
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._stop()
+
+    async def _stop(self) -> None:
         if self.root is not None:
-            await self.root.terminate(Shutdown("the runtime stops"))
-            self.root.close()
+            await self.root.terminate(Shutdown("the runtime stops"), final=True)
         self._over.set()
+
+    def _holds(self, task: Task) -> bool:
+        """Whether *task* belongs to an actor of this tree, maybe as a task of its task's nursery."""
+        above = task.parent_nursery
+        while above is not None and above is not self.nursery:
+            above = above.parent_task.parent_nursery
+        return above is not None
 
     def abort(self) -> None:
         """Cancel everything at once: no `on_stop`, no order."""
@@ -103,22 +124,27 @@ class System:
     @asynccontextmanager
     async def running(self, tree: Recipe) -> AsyncIterator[System]:
         """Run *tree*; see `open_runtime`."""
+        if not isinstance(tree, Recipe):
+            raise TreeError(f"{tree!r} is no tree; wrap it in supervisor(…) or child(…)")
         tree.check(tree.id, {})
-        async with bare_nursery() as outer:
-            self.nursery = await outer.start(_host)
-            self.nursery.start_soon(self.clock.run, name="resprout clock")
-            token = _current.set(self.registry)
-            try:
-                self.root = Cell(self, None, tree, self)
-                await self.root.start()
-                yield self
-            finally:
-                _current.reset(token)
-                with trio.CancelScope(shield=True):
-                    await self.stop()
-                self.nursery.cancel_scope.cancel(reason="the runtime is over")
-        if self._fatal is not None:
-            raise self._fatal
+        try:
+            async with bare_nursery() as outer:
+                self.nursery = await outer.start(_host)
+                self.nursery.start_soon(self.clock.run, name="resprout clock")
+                token = _current.set(self.registry)
+                try:
+                    self.root = Cell(self, None, tree, self)
+                    await self.root.start()
+                    yield self
+                finally:
+                    _current.reset(token)
+                    with trio.CancelScope(shield=True):
+                        await self._stop()
+                    self.nursery.cancel_scope.cancel(reason="the runtime is over")
+        finally:
+            if self._fatal is not None:
+                # What the block raises besides, such as `ActorStopped`, follows from this.
+                raise self._fatal
 
     # For the engine.
 
@@ -129,9 +155,10 @@ class System:
 
     def fatal(self, error: BaseException) -> None:
         """KeyboardInterrupt or SystemExit came up inside an actor: stop in order, then let it out."""
-        if self._fatal is None:
-            self._fatal = error
-        self.nursery.start_soon(self.stop)
+        part = fatal_part(error)
+        if part is not None and self._fatal is None:
+            self._fatal = part
+            self.nursery.start_soon(self._stop)
 
     def _planted(self) -> Cell:
         if self.root is None:
@@ -140,8 +167,7 @@ class System:
 
     def bury(self, cell: Cell, message: Message, why: str) -> None:
         """*message* will never be handled: count it, keep it for a while, tell its caller."""
-        self.dead_letter_count += 1
-        self.dead_letters.append(DeadLetter(cell.path, message.method, why, trio.current_time()))
+        self._note_letter(cell.path, message, why)
         if self.events.heard:
             self.events.emit(MessageLost(actor=cell.path, method=message.method, why=why))
         if isinstance(message, Call):
@@ -152,9 +178,15 @@ class System:
                 else ActorStopped(cell.path, cell.exit_reason)
             )
 
+    def _expire(self, call: Call) -> None:
+        path = call.mailbox.owner
+        if not call.started:
+            self._note_letter(path, call, "its deadline passed while it waited")
+        call.fail(CallTimeoutError(path, call.timeout, started=call.started))
 
-def _path_of(call: Call) -> str:
-    return call.mailbox.owner
+    def _note_letter(self, path: str, message: Message, why: str) -> None:
+        self.dead_letter_count += 1
+        self.dead_letters.append(DeadLetter(path, message.method, why, trio.current_time()))
 
 
 def _asked(reason: ExitReason) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
     from resprout.runtime.mailbox import Mailbox
 
 
+class Beat(Message):
+    """A cast that a timer made. It dies with the incarnation that set the timer; other mail survives."""
+
+    __slots__ = ()
+
+
 class Timer:
     """A cast to come. Cancelling it also takes it back from the mailbox, if it waits there unread."""
 
     __slots__ = ("_alarm", "_message", "_period", "_timers")
 
-    def __init__(self, timers: Timers, message: Message, period: float | None) -> None:
+    def __init__(self, timers: Timers, message: Beat, period: float | None) -> None:
         self._timers, self._message, self._period = timers, message, period
         self._alarm: Alarm | None = None
 
@@ -35,16 +42,16 @@ class Timer:
             return
         if self._message not in queue:
             self._timers.mailbox.put(self._message)
-        # From the moment it was due, so that the beat does not drift; never a burst to catch up.
-        self._arm(max(moment + self._period, trio.current_time()))
+        # Counted from the moment it was due, so that the beat does not drift; missed beats are left out.
+        late = trio.current_time() - moment
+        self._arm(moment + self._period * (math.floor(late / self._period) + 1))
 
     def cancel(self) -> None:
         """Do not cast any more."""
         self._timers.active.discard(self)
         if self._alarm is not None:
             self._alarm.cancel()
-        if self._message in self._timers.mailbox.queue:
-            self._timers.mailbox.queue.remove(self._message)
+        self._timers.mailbox.discard(self._message)
 
 
 class Timers:
@@ -60,13 +67,13 @@ class Timers:
         self, seconds: float, method: str, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> Timer:
         """Cast once, in *seconds*."""
-        return self._start(Timer(self, Message(method, args, kwargs), None), seconds, least=0)
+        return self._start(Timer(self, Beat(method, args, kwargs), None), seconds, least=0)
 
     def every(
         self, seconds: float, method: str, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> Timer:
         """Cast each *seconds*."""
-        return self._start(Timer(self, Message(method, args, kwargs), seconds), seconds, least=0.001)
+        return self._start(Timer(self, Beat(method, args, kwargs), seconds), seconds, least=0.001)
 
     def _start(self, timer: Timer, seconds: float, *, least: float) -> Timer:
         if not seconds >= least:
@@ -76,6 +83,7 @@ class Timers:
         return timer
 
     def cancel_all(self) -> None:
-        """The incarnation ended."""
+        """The incarnation ended: its beats are not for the next one, not even those that wait unread."""
         for timer in tuple(self.active):
             timer.cancel()
+        self.mailbox.discard(*(message for message in self.mailbox.queue if type(message) is Beat))

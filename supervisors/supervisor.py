@@ -14,7 +14,7 @@ import trio
 
 from resprout.runtime import Actor, Event, Life, Shutdown, Signal, StartFailed
 from resprout.runtime.backoff import delay
-from resprout.runtime.cell import Leave, Restart
+from resprout.runtime.owner import Leave, Restart
 from resprout.supervisors.cooldown import CoolDown, Pauses, next_pause
 from resprout.supervisors.errors import AlreadyPresent, ChildNotFound, ChildRunning, ChildStartFailed
 from resprout.supervisors.intensity import Allowed, Exceeded, count_restart
@@ -23,7 +23,8 @@ from resprout.supervisors.strategy import ONE_FOR_ONE, TEMPORARY, is_clean, plan
 
 if TYPE_CHECKING:
     from resprout.runtime import ExitReason
-    from resprout.runtime.cell import Cell, Verdict
+    from resprout.runtime.cell import Cell
+    from resprout.runtime.owner import Verdict
 
 
 @attrs.frozen(kw_only=True)

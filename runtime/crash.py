@@ -1,0 +1,36 @@
+"""From an exception that left an actor's code to a reason that can be told, and to what stops a process."""
+
+from __future__ import annotations
+
+import trio
+
+from resprout.runtime.exits import Crashed
+
+
+def crash_of(error: BaseException) -> Crashed:
+    """*error* as an exit reason; one that cannot be printed is replaced by one that can.
+
+    Reasons are printed in messages and logs, deep inside the runtime: a `__repr__` of the application that
+    raises must not harm more than its own actor.
+    """
+    try:
+        repr(error)
+    except Exception:  # noqa: BLE001 - a hostile __repr__ may raise anything.
+        printable = RuntimeError(f"{type(error).__qualname__}, whose repr() raises")
+        printable.__cause__ = error
+        return Crashed(printable)
+    return Crashed(error)
+
+
+def fatal_part(error: BaseException) -> BaseException | None:
+    """What has to come out of the process: the interrupt or exit in *error*, else all of it but cancellations.
+
+    >>> fatal_part(BaseExceptionGroup("", [ValueError(), SystemExit(3)]))
+    SystemExit(3)
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    stops: BaseException | None = error.subgroup((KeyboardInterrupt, SystemExit))
+    while isinstance(stops, BaseExceptionGroup):
+        stops = stops.exceptions[0]
+    return stops or error.split(trio.Cancelled)[1]
