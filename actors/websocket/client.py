@@ -130,6 +130,11 @@ class Client:
         """Where to resume in another process; give it to `connect`. None before the first welcome."""
         return self._receiver.position
 
+    @property
+    def duplicates(self) -> int:
+        """How many messages came again and were dropped, as at-least-once delivery allows."""
+        return self._receiver.duplicates
+
     # For the application.
 
     def __aiter__(self) -> Self:

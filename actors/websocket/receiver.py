@@ -69,11 +69,13 @@ class Receiver:
     Attributes:
         epoch: Of the stream; empty before the first welcome.
         consumed: The application is done with everything up to here.
+        duplicates: Messages that came again and were dropped.
     """
 
     def __init__(self, position: Position | None = None) -> None:
         self.epoch = "" if position is None else position.epoch
         self.consumed = 0 if position is None else position.seq
+        self.duplicates = 0
         self._handed = self.consumed  # The application got everything up to here.
         self._next = self.consumed + 1  # The wire must bring this next.
         self._acked = self.consumed  # The server knows of everything up to here.
@@ -127,6 +129,7 @@ class Receiver:
             self._handed = max(self._handed, item.seq)
             if not (isinstance(item, Delivery) and item.id in self._ids):
                 return item
+            self.duplicates += 1
             self.done(item)  # Redriven, or enqueued again: the application has had it.
         return None
 
@@ -181,3 +184,5 @@ class Receiver:
     def _keep(self, item: Item) -> None:
         if item.seq > self._handed:
             self._items.append(item)
+        else:
+            self.duplicates += isinstance(item, Delivery)
