@@ -1,0 +1,66 @@
+"""A trio stream as anycorn wants it: an anyio stream, with a deadline on every write.
+
+anycorn shields its writes from cancellation. A client that does not read would then keep us from stopping, so a
+write here ends by itself: at its deadline, or when the socket is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+import trio
+from anyio.abc import ByteStream, SocketAttribute
+
+
+class Wire(ByteStream):
+    """One client's connection."""
+
+    def __init__(self, stream: trio.SocketStream, write_timeout: float) -> None:
+        self._stream, self._write_timeout = stream, write_timeout
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return what has come. Raises anyio's errors, as all methods here do."""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.ClosedResourceError as error:
+            raise anyio.ClosedResourceError from error
+        except trio.BrokenResourceError as error:
+            raise anyio.BrokenResourceError from error
+        if not data:
+            raise anyio.EndOfStream
+        return bytes(data)
+
+    async def send(self, item: bytes) -> None:
+        """Send all of *item*, or close the connection: a part of an answer is of no use."""
+        try:
+            with trio.fail_after(self._write_timeout):
+                await self._stream.send_all(item)
+        except trio.ClosedResourceError as error:
+            raise anyio.ClosedResourceError from error
+        except (trio.BrokenResourceError, trio.TooSlowError) as error:
+            self.cut()
+            raise anyio.BrokenResourceError from error
+
+    async def send_eof(self) -> None:
+        """Say that no more will be sent."""
+        try:
+            await self._stream.send_eof()
+        except trio.ClosedResourceError as error:
+            raise anyio.ClosedResourceError from error
+        except trio.BrokenResourceError as error:
+            raise anyio.BrokenResourceError from error
+
+    async def aclose(self) -> None:
+        """Close; idempotent."""
+        await self._stream.aclose()
+
+    def cut(self) -> None:
+        """Close at once; whoever waits to read or write gets an error."""
+        self._stream.socket.close()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:  # As anyio declares it.
+        """The socket, of which anycorn wants the addresses."""
+        return {SocketAttribute.raw_socket: lambda: self._stream.socket}

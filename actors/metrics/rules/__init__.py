@@ -1,0 +1,1 @@
+"""The rules for our own events, a module for each package that has some."""
