@@ -98,8 +98,8 @@ class Answer:
 def encode_request(verb: Verb, args: dict[str, Any]) -> bytes:
     """One line to send.
 
-    >>> encode_request(Verb.INFO, {"path": "app"})
-    b'{"v":1,"verb":"info","args":{"path":"app"}}\\n'
+    >>> decode_request(encode_request(Verb.INFO, {"path": "app"}))
+    Request(verb=<Verb.INFO: 'info'>, args={'path': 'app'})
     """
     return msgspec.json.encode(_Line(VERSION, verb.value, args)) + b"\n"
 
