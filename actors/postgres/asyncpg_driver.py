@@ -154,8 +154,8 @@ class AsyncpgConnection:
             self.terminate()  # Ctrl-C or a closed coroutine: no time to wait for the server.
             return
         sent = Sent.NO if self._transport.bytes_ordered == before else Sent.MAYBE
-        if isinstance(error, asyncpg.PostgresError) and not ends_connection(error) and not self.is_closed():
-            return  # An answer like any other.
+        if isinstance(error, asyncpg.PostgresError) and not ends_connection(error):
+            return  # An answer like any other, even if the connection ended right after it.
         if isinstance(error, Exception) and (self.is_closed() or ends_connection(error)):
             self.terminate()
             raise ConnectionLost(sent, _reason(error)) from error

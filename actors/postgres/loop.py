@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 _get_running_loop, _set_running_loop = asyncio.events._get_running_loop, asyncio.events._set_running_loop
 
+ENDED = "the connection was ended"
+
 log = structlog.get_logger(__name__)
 
 
@@ -140,9 +142,7 @@ class TrioLoop:
         if task.cancelled():
             if cancelled is not None:
                 cancelled()
-            raise ConnectionAbortedError(
-                "the connection was ended"
-            )  # asyncio's own CancelledError stays inside.
+            raise ConnectionAbortedError(ENDED)  # asyncio's own CancelledError stays inside.
         return task.result()
 
     def _start_task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -268,6 +268,9 @@ class TrioLoop:
     def _await_trio(self, function: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
         """A future of trio code, for asyncio code to await; cancelling the one cancels the other."""
         future: asyncio.Future[T] = self.create_future()
+        if self._ended:
+            future.set_exception(ConnectionAbortedError(ENDED))
+            return future
         scope = trio.CancelScope()
 
         async def work() -> None:
@@ -320,11 +323,13 @@ class TrioLoop:
         return self._attach(sock, protocol), protocol
 
     def _attach(self, sock: socket.socket, protocol: asyncio.BaseProtocol) -> SocketTransport:
+        if self._ended:
+            sock.close()
+            raise ConnectionAbortedError(ENDED)
         transport = SocketTransport(self, sock, protocol)
         if self.transport is None or self.transport.is_closing():
-            self.transport = (
-                transport  # The first that stays is the connection; others carry cancel requests.
-            )
+            # The first that stays is the connection; others carry requests to cancel.
+            self.transport = transport
         protocol.connection_made(transport)
         self.start(transport.run)
         return transport

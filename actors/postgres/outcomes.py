@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # A statement that can end the transaction it is in. Rather one too many: it only makes the answer less certain.
 _CAN_COMMIT = re.compile(r"\b(commit|end|prepare\s+transaction)\b", re.IGNORECASE)
 
+SOON = 0.05  # One connection was lost: whether there are others, the next call will tell.
+
 ROLLED_BACK = "the connection was lost; the server rolls the transaction back"
 
 
@@ -42,10 +44,14 @@ def after_loss(
     """
     # The class says what to do. `sent` stays MAYBE in a transaction: its statements must not be repeated alone.
     if undone:
-        return Unavailable(service, ROLLED_BACK, state="degraded", cause=lost.cause, sent=lost.sent)
+        return Unavailable(
+            service, ROLLED_BACK, state="degraded", retry_after=SOON, cause=lost.cause, sent=lost.sent
+        )
     if lost.sent is Sent.NO or idempotent:
         message = "the connection was lost"
-        return Unavailable(service, message, state="degraded", cause=lost.cause, sent=lost.sent)
+        return Unavailable(
+            service, message, state="degraded", retry_after=SOON, cause=lost.cause, sent=lost.sent
+        )
     message = "the connection was lost before the answer came: the statement may have run or not"
     return OutcomeUnknown(service, message, state="degraded", cause=lost.cause, sent=lost.sent)
 

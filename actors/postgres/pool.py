@@ -188,7 +188,7 @@ class Pool:
     async def ask_once(
         self, slot: Slot, question: Callable[[DriverConnection], Awaitable[T]], deadline: float
     ) -> T:
-        """As `ask`, then give the slot back."""
+        """As `ask`, then give the slot back. Written out, since every statement goes through here."""
         connection = slot.connection
         assert connection is not None
         connection.deadline = deadline
@@ -321,9 +321,7 @@ class Pool:
                 continue
             if slot.connection.deadline <= now:
                 slot.connection.interrupt()
-                earliest = min(
-                    earliest, now + ASK_AGAIN
-                )  # Between two round trips there is nothing to interrupt.
+                earliest = min(earliest, now + ASK_AGAIN)
             else:
                 earliest = min(earliest, slot.connection.deadline)
         return earliest
