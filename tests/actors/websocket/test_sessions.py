@@ -68,6 +68,7 @@ async def test_a_server_that_comes_back_goes_on_where_it_was(site, store) -> Non
             await server.hub.enqueue("ann", 1)  # Accepted while no server is there.
             await server.start()
             await server.hub.enqueue("ann", 2)
+            await until(lambda: client.sessions == 2)
             assert await take(client, 2) == [1, 2]  # And 0, still in hand, not again.
             assert client.duplicates == 1
             client.acknowledge()
