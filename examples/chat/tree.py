@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import attrs
-from resprout.actors.http import HttpEndpoint
 
 from examples.chat import names
 from examples.chat.actors import ASSISTANT, ROOMS, TRENDING, Assistant, Rooms, Trending
@@ -14,6 +13,7 @@ from examples.chat.settings import Settings
 from resprout import REST_FOR_ONE, ChildSpec, Name, SupervisorSpec, Unavailable, child, supervisor
 from resprout.actors.auth import AuthClient, Authenticator, AuthPolicy, Verifier
 from resprout.actors.console import ConsoleServer
+from resprout.actors.http import HttpEndpoint
 from resprout.actors.mcp import McpConnection, Stdio
 from resprout.actors.monitor import HealthMonitor
 from resprout.actors.postgres import PostgresPool
@@ -40,6 +40,8 @@ def build(settings: Settings, parts: Parts = Parts()) -> SupervisorSpec:
     """The whole chat. Servers come first and end last; what uses a connection starts after it."""
     return supervisor(
         "chat",
+        # First, so that it answers while the rest starts and drains.
+        child("http", partial(HttpEndpoint, port=settings.http_port, monitor=names.MONITOR)),
         *_servers(settings),
         _connections(settings),
         _delivery(settings, parts),
@@ -95,7 +97,6 @@ def _watch(settings: Settings) -> list[ChildSpec]:
     monitor = partial(HealthMonitor, watched, required=["redis", "postgres"])
     return [
         child("monitor", monitor, name=names.MONITOR),
-        child("http", partial(HttpEndpoint, port=settings.http_port, monitor=names.MONITOR)),
         child("console", ConsoleServer),
     ]
 

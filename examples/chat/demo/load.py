@@ -62,13 +62,16 @@ class Load:
         """One WebSocket client. It acknowledges a message by asking for the next one."""
         service = self.books.service("websocket")
         async with connect(self._live_url(), self.tokens[user]) as inbox:
-            async for item in inbox:
-                match item:
-                    case Delivery(id=id):
-                        service.good_answer()
-                        self.books.received[user].append((id.rpartition("-")[0], id))
-                    case Lost() | Restarted():
-                        self.books.broken_promises.append(f"{user} was told of lost messages: {item}")
+            try:
+                async for item in inbox:
+                    match item:
+                        case Delivery(id=id):
+                            service.good_answer()
+                            self.books.received[user].append((id.rpartition("-")[0], id))
+                        case Lost() | Restarted():
+                            self.books.broken_promises.append(f"{user} was told of lost messages: {item}")
+            finally:
+                self.books.repeated += inbox.duplicates
 
     def _live_url(self) -> str:
         listening = LIVE.offered(Listening)
