@@ -1,6 +1,8 @@
 """Fixtures every test can ask for: real servers, each empty and with a port of its own."""
 
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +21,13 @@ async def postgres_server() -> AsyncIterator[testing.LocalServer]:
     """A real Postgres on the loopback interface."""
     async with testing.postgres_server() as server:
         yield server
+
+
+@pytest.fixture
+def passable_tmp_path(tmp_path: Path) -> Path:
+    """As `tmp_path`, but other users may pass through: pytest makes its directories for us alone."""
+    for directory in (tmp_path, *tmp_path.parents):
+        if not directory.is_relative_to(tempfile.gettempdir()) or directory == Path(tempfile.gettempdir()):
+            break
+        directory.chmod(0o711)
+    return tmp_path

@@ -105,10 +105,9 @@ async def test_two_servers_may_start_at_the_same_time() -> None:
 
 
 async def test_what_a_killed_test_run_left_is_swept_away_and_what_lives_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    passable_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for above in (tmp_path, *tmp_path.parents[:2]):  # pytest makes these for us alone.
-        above.chmod(0o711)
+    tmp_path = passable_tmp_path
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     script = KILLED_RUN.format(folder=str(tmp_path))
     async with trio.open_nursery() as nursery:

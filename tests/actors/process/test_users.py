@@ -32,12 +32,9 @@ def test_an_unknown_user_is_named() -> None:
 
 @only_root
 async def test_an_unreachable_program_is_copied_with_its_installation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    passable_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tmp_path.chmod(0o711)
-    for above in tmp_path.parents[:2]:  # pytest makes these for us alone.
-        above.chmod(0o711)
-    home, cache = tmp_path / "home", tmp_path / "cache"
+    home, cache = passable_tmp_path / "home", passable_tmp_path / "cache"
     program = home / "pg" / "bin" / "postgres"
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/sh\n")
