@@ -88,17 +88,18 @@ class HttpServer:
                 await self._empty.wait()
 
     async def _converse(self, stream: trio.SocketStream) -> None:
-        wire = Wire(stream, self._limits.write)
+        wire = Wire(stream, idle=self._limits.idle, write_timeout=self._limits.write)
         while len(self._open) >= self._limits.connections:
             oldest = next(iter(self._open))
             del self._open[oldest]
             oldest.cut()
         self._open[wire] = None
         try:
-            # Any: anycorn asks for a socket's stream, and uses of it what every byte stream has.
-            await TCPServer(
-                self._app, self._config, self._ending, ConnectionState({}), cast("Any", wire)
-            ).run()
+            with wire.scope:
+                # Any: anycorn asks for a socket's stream, and uses of it what every byte stream has.
+                await TCPServer(
+                    self._app, self._config, self._ending, ConnectionState({}), cast("Any", wire)
+                ).run()
         except* Exception as errors:
             LOG.warning("a connection ended by an error", exc_info=errors)
         finally:

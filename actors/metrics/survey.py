@@ -6,6 +6,7 @@ half a second, so that a scrape ends in time with every store away.
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections import defaultdict
@@ -217,7 +218,8 @@ def read_health(found: Survey, board: HealthBoard, path: str) -> None:
         found.set(metrics.HEALTHY, service, to=verdict.ok)
         found.set(metrics.REQUIRED, service, to=verdict.required)
         checked_at = board.health[name].checked_at
-        found.set(metrics.CHECKED, service, to=max(0.0, wall(checked_at)))
+        if checked_at > -math.inf:
+            found.set(metrics.CHECKED, service, to=wall(checked_at))
     found.set(metrics.PAUSED, to=board.paused_for)
 
 
