@@ -78,7 +78,6 @@ class HttpEndpoint(Actor):
     more: Sequence[Collector] = ()
     limits: HttpLimits = HttpLimits()
     _server: HttpServer = attrs.field(init=False, repr=False)
-    _listeners: list[trio.SocketListener] = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -88,16 +87,16 @@ class HttpEndpoint(Actor):
         context = self.context
         system = context.cell.system
         tallies_of(system)
-        self._listeners = await self._listen()
-        port = _ports[context.cell] = self._listeners[0].socket.getsockname()[1]
+        listeners = await self._listen()
+        port = _ports[context.cell] = listeners[0].socket.getsockname()[1]
         self._server = HttpServer(Pages(system, self.monitor, self.more, context.log).app(), self.limits)
-        context.start_soon(self._server.serve, self._listeners)
+        context.start_soon(self._server.serve, listeners)
         url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{port}"
         context.offer(Listening(url, port, self._server))
         context.emit(HttpListening(actor=context.path, url=url))
 
     async def on_stop(self, reason: ExitReason) -> None:
-        await self._server.drain(self._listeners)
+        await self._server.drain()
 
     async def _listen(self) -> list[trio.SocketListener]:
         kept = _ports.get(self.context.cell, 0)

@@ -61,6 +61,7 @@ class HttpServer:
         self._open: dict[Wire, None] = {}
         self._ending = WorkerContext(None)
         self._empty = trio.Event()
+        self._accepting = trio.CancelScope()
 
     @property
     def connections(self) -> int:
@@ -70,22 +71,26 @@ class HttpServer:
     async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Serve until cancelled. What one client does harms no other, and not this."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, self._converse, listeners)
+            nursery.start_soon(self._accept, listeners, nursery)
             try:
                 await trio.sleep_forever()
             finally:
                 for wire in tuple(self._open):
                     wire.cut()  # Else a write in progress, which anycorn shields, would go on.
 
-    async def drain(self, listeners: list[trio.SocketListener]) -> None:
+    async def drain(self) -> None:
         """Take no new connection, close idle ones, and let answers in work be finished, for a while."""
-        for listener in listeners:
-            listener.socket.close()
+        self._accepting.cancel(reason="the endpoint stops")
         await self._ending.terminated.set()
         with trio.move_on_after(self._limits.drain):
             while self._open:
                 self._empty = trio.Event()
                 await self._empty.wait()
+
+    async def _accept(self, listeners: list[trio.SocketListener], conversations: trio.Nursery) -> None:
+        """Accept until told to stop; conversations go on after that. Closes *listeners*."""
+        with self._accepting:
+            await trio.serve_listeners(self._converse, listeners, handler_nursery=conversations)
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         wire = Wire(stream, idle=self._limits.idle, write_timeout=self._limits.write)

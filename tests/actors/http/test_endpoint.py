@@ -12,10 +12,11 @@ import trio
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from resprout import Actor, Name, StartFailed, child, open_runtime, supervisor
+from resprout import Actor, Name, Shutdown, StartFailed, child, open_runtime, supervisor
 from resprout.actors.connection.actor import Connection
 from resprout.actors.http import HttpEndpoint, HttpLimits, Listening
 from resprout.actors.monitor import HealthMonitor, MonitorPolicy
+from resprout.actors.websocket import Counts, MemoryStore, MessageQueue
 from resprout.runtime import Recipe, System
 from tests.actors.connection.fake_server import FakeServer
 
@@ -216,10 +217,45 @@ async def test_clients_that_keep_their_connection_do_not_delay_the_shutdown() ->
             await client.get(f"{listening().url}/livez")
             assert listening().server.connections == 1
             silent = await trio.open_tcp_stream("127.0.0.1", listening().port)
-            before = trio.current_time()
+            before, place = trio.current_time(), runtime.ref("app/http")
             await runtime.stop()
             assert trio.current_time() - before < 0.5
+            assert isinstance(place._find().exit_reason, Shutdown)
         await silent.aclose()
+
+
+class SlowStore(MemoryStore):
+    """Says after a while that it is away."""
+
+    async def counts(self, stream: str | None = None) -> Counts:
+        await trio.sleep(0.3)
+        raise ConnectionError("away")
+
+
+async def test_an_answer_in_work_is_finished_while_the_endpoint_stops() -> None:
+    app = supervisor(
+        "app",
+        child("queue", lambda: MessageQueue(SlowStore())),
+        child("http", partial(HttpEndpoint, port=0), name=HTTP),
+    )
+    answers: list[httpx.Response] = []
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        answers.append(await client.get(f"{listening().url}/metrics"))
+
+    async with httpx.AsyncClient() as client, open_runtime(app) as runtime, trio.open_nursery() as nursery:
+        nursery.start_soon(ask, client)
+        while not listening().server.connections:
+            await trio.sleep(0.01)
+        await trio.sleep(0.1)
+        port = listening().port
+        nursery.start_soon(runtime.stop)
+        await trio.sleep(0.1)
+        with pytest.raises(OSError, match="connect"):
+            await trio.open_tcp_stream("127.0.0.1", port)
+        assert answers == []
+    assert [answer.status_code for answer in answers] == [200]
+    assert answers[0].text.count("# TYPE") > 50
 
 
 async def test_a_client_that_does_not_read_does_not_delay_the_shutdown() -> None:
