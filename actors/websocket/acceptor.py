@@ -171,6 +171,7 @@ class Acceptor:
 
     async def _meet(self, peer: WebSocketPeer) -> Visitor | End:
         """Let the client say who it is."""
+        arrived = trio.current_time()  # Before the verifier, which may answer in another order.
         try:
             hello = decode_from_client(await peer.receive())
         except BadFrame as error:
@@ -187,7 +188,9 @@ class Acceptor:
         except ReplyError as error:
             return End(Close.UNAUTHORIZED, str(error) or "token refused")
         identity = Identity(known, known) if isinstance(known, str) else known
-        return Visitor(user=identity.user, stream=identity.stream, position=position_of(hello))
+        return Visitor(
+            user=identity.user, stream=identity.stream, position=position_of(hello), arrived=arrived
+        )
 
     def _session(self, peer: WebSocketPeer, visitor: Visitor) -> Session:
         return Session(peer, self.hub, visitor, self.policy.session, self.rng, actor=self.actor)

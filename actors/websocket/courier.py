@@ -44,8 +44,10 @@ class Courier:
         to_watch: Rings when a lease began.
     """
 
-    def __init__(self, hub: Callable[[], Hub], stream: str, retry: Backoff, rng: random.Random) -> None:
-        self.stream = stream
+    def __init__(
+        self, hub: Callable[[], Hub], stream: str, arrived: float, retry: Backoff, rng: random.Random
+    ) -> None:
+        self.stream, self._arrived = stream, arrived
         self.window = Window(acked=0)
         self.to_write, self.to_watch = Bell(), Bell()
         self._to_load, self._to_settle = Bell(), Bell()
@@ -223,7 +225,7 @@ class Courier:
         await trio.lowlevel.checkpoint()
         if self._subscription is None or self._subscription.hub is not hub:
             self.leave()
-            self._subscription = hub.subscribe(self.stream, self)
+            self._subscription = hub.subscribe(self.stream, self, self._arrived)
             self._update(self.window)
         return hub
 

@@ -65,6 +65,7 @@ class Subscription:
         hub: The hub.
         stream: Whose messages the session gets.
         listener: The session.
+        arrived: When its client came, on the trio clock.
         size: Bytes it holds, and those it has reserved for what it is reading.
         in_flight: Messages that are with the client.
     """
@@ -72,6 +73,7 @@ class Subscription:
     hub: "Hub"
     stream: str
     listener: Listener
+    arrived: float
     size: int = 0
     in_flight: int = 0
 
@@ -168,12 +170,19 @@ class Hub:
         for stream in await self.store.expire(self.wall()):
             self.hint(stream)
 
-    def subscribe(self, stream: str, listener: Listener) -> Subscription:
-        """Make *listener* the one session of *stream*; an earlier one is superseded."""
-        earlier = self._sessions.get(stream)
-        session = self._sessions[stream] = Subscription(self, stream, listener)
-        if earlier is not None:
-            earlier.listener.supersede()
+    def subscribe(self, stream: str, listener: Listener, arrived: float) -> Subscription:
+        """Make the session of the client that *arrived* last the one of *stream*; the other is superseded.
+
+        Sessions may get here in another order, after an outage or a change of hubs. An old one, whose client has
+        long come back on a new connection, would then tell that client that somebody else took over.
+        """
+        session, other = Subscription(self, stream, listener, arrived), self._sessions.get(stream)
+        if other is not None and other.arrived > arrived:
+            listener.supersede()
+            return session
+        self._sessions[stream] = session
+        if other is not None:
+            other.listener.supersede()
         return session
 
     def forget(self, session: Subscription) -> None:

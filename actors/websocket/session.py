@@ -65,11 +65,19 @@ class SessionPolicy:
 
 @attrs.frozen(kw_only=True)
 class Visitor:
-    """Who is connected: *user* for limits and reports, *stream* for messages, *position* where to go on."""
+    """Who is connected.
+
+    Attributes:
+        user: For limits and reports.
+        stream: Whose messages.
+        position: Where to go on.
+        arrived: When the client came, on the trio clock: the stream goes to the one who came last.
+    """
 
     user: str
     stream: str
     position: Position | None = None
+    arrived: float = attrs.field(factory=trio.current_time)
 
 
 class Session:
@@ -93,7 +101,7 @@ class Session:
         self.visitor = visitor
         self.ended: End | None = None
         self._peer, self._policy, self._random, self._actor = peer, policy, rng, actor
-        self._courier = Courier(hub, visitor.stream, policy.retry, rng)
+        self._courier = Courier(hub, visitor.stream, visitor.arrived, policy.retry, rng)
         self._control: deque[FromServer] = deque()
         self._pinged, self._next_ping = False, math.inf
         self._workers, self._writer = trio.CancelScope(), trio.CancelScope()

@@ -15,7 +15,7 @@ from resprout.actors.websocket.law import Counts
 from resprout.actors.websocket.memory_store import MemoryStore
 from resprout.actors.websocket.receiver import Delivery, Lost, Restarted
 from resprout.actors.websocket.session import SessionPolicy
-from resprout.actors.websocket.store import NewMessage
+from resprout.actors.websocket.store import Head, NewMessage
 from resprout.runtime.errors import Unavailable
 from tests.actors.websocket.helpers import eventually, hub_with, take, until
 
@@ -173,6 +173,37 @@ async def test_a_stream_is_served_to_its_newest_session_only(site) -> None:
                 with pytest.raises(Superseded):
                     await take(first, 1)
         assert server.hub.sessions == 0
+
+
+class SlowFirstOpen(MemoryStore):
+    """A store that is away for the first session that opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.back = trio.Event(), trio.Event()
+
+    async def open(self, stream: str) -> Head:
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.back.wait()
+        return await super().open(stream)
+
+
+async def test_a_session_that_opens_late_does_not_throw_its_successor_out(site) -> None:
+    store = SlowFirstOpen()
+    async with site(store) as server, open_websocket_url(server.url) as abandoned:
+        await abandoned.send_message('{"type":"hello","v":1,"token":"ann"}')
+        await store.asked.wait()
+        async with server.client() as client:
+            await until(lambda: client.connected)
+            store.back.set()
+            with trio.fail_after(5), contextlib.suppress(ConnectionClosed):
+                while True:
+                    await abandoned.get_message()
+            assert abandoned.closed.code == 4409
+            await server.hub.enqueue("ann", "for the newest")
+            assert await take(client, 1) == ["for the newest"]
+            assert client.sessions == 1
 
 
 async def test_a_rejected_message_comes_again_in_order_and_dies_in_the_end(site) -> None:
