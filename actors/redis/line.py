@@ -142,7 +142,8 @@ class Line:
                 slot.wake(NoReply(late, sent, slot.deadline, expired=True))
         for slots, _ in self._backlog:
             if slots[-1].deadline <= now:
-                slots[-1].wake(NoReply(late, Sent.NO, slots[-1].deadline, expired=True))
+                for slot in slots:  # The first of them tells whether any was sent.
+                    slot.wake(NoReply(late, Sent.NO, slot.deadline, expired=True))
         self._backlog = deque(entry for entry in self._backlog if entry[0][-1].task is not None)
 
     def next_deadline(self) -> float:
