@@ -59,6 +59,8 @@ class SocketWire:
         rest = memoryview(data)
         while rest := rest[self.send_now(rest) :]:
             await trio.lowlevel.wait_writable(self._socket)
+            # Woken and cancelled in the same turn: what was called unsent meanwhile must stay so.
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     async def receive(self) -> memoryview:
         while True:

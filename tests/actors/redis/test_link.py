@@ -372,6 +372,16 @@ async def test_many_commands_stay_together_and_their_errors_are_values(linked) -
         assert other.reply == b"other"
 
 
+async def test_many_commands_that_wait_for_room_in_vain_were_not_sent(linked, autojump_clock) -> None:
+    async with linked(LinkLimits(max_in_flight=1)) as (link, _), trio.open_nursery() as nursery:
+        Asked(link, nursery, timeout=20.0)
+        await settled()
+        with pytest.raises(NoReply) as caught:
+            await link.call_many([GET, GET], 1.0, atomic=False)
+        assert caught.value.sent is Sent.NO
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_probe_accepts_only_its_own_word(linked) -> None:
     async with linked() as (link, server), trio.open_nursery() as nursery:
         nursery.start_soon(link.probe)
@@ -440,3 +450,30 @@ async def test_a_broken_socket_under_a_crowd_fails_each_call_once() -> None:
         calls = [Asked(link, nursery) for _ in range(200)]
         await settled()
         assert {call.no_reply.sent for call in calls} == {Sent.NO}
+
+
+async def test_once_the_link_has_ended_a_writer_that_was_just_woken_writes_nothing_more() -> None:
+    near, far = socket.socketpair()
+    far.setblocking(False)
+    command = pack(("SET", "k", b"x" * 300_000))
+    link = RedisLink(SocketWire(near))
+
+    async def end_the_link_as_the_socket_gets_room() -> None:
+        with near.dup() as twin:
+            await trio.lowlevel.wait_writable(twin)
+            link.abort(ServerClosed())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run)
+        await settled()
+        call = Asked(link, nursery, command)
+        await settled()
+        nursery.start_soon(end_the_link_as_the_socket_gets_room)
+        await settled()
+        arrived = len(far.recv(1_000_000))
+        await settled()
+        while more := far.recv(1_000_000):
+            arrived += len(more)
+        # Which of the two tasks runs first is a matter of chance.
+        assert call.no_reply.sent is (Sent.YES if arrived == len(command) else Sent.NO)
+    far.close()
