@@ -8,7 +8,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 import msgspec
@@ -19,7 +19,11 @@ from resprout.actors.websocket.events import StoreAway
 from resprout.actors.websocket.law import Counts
 from resprout.actors.websocket.memory import MemoryPolicy, allowance
 from resprout.actors.websocket.store import NewMessage, Store
+from resprout.actors.websocket.wire import MAX_FRAME_BYTES, check_data
 from resprout.runtime.events import Event
+
+FRAME_BYTES_PER_NAME_BYTE: Final = 6
+"""JSON writes a control character as six."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +49,14 @@ class QueuePolicy:
     dedupe_made_id: float = 300.0
     poll: float = 5.0
     sweep: float = 5.0
+
+    def __attrs_post_init__(self) -> None:
+        if self.max_message_bytes + FRAME_BYTES_PER_NAME_BYTE * self.max_name_bytes + 100 > MAX_FRAME_BYTES:
+            raise ValueError(
+                f"max_message_bytes and max_name_bytes must fit a frame of {MAX_FRAME_BYTES} bytes"
+            )
+        if not (self.poll > 0 and self.sweep > 0):
+            raise ValueError(f"poll and sweep must be more than 0 s: {self}")
 
 
 class Listener(Protocol):
@@ -236,7 +248,7 @@ class Hub:
 
     def _message(self, stream: str, data: object, id: str | None, expires_in: float | None) -> NewMessage:
         self._check_name("stream", stream)
-        encoded = msgspec.json.encode(data)
+        encoded = encoded_data(data)
         if len(encoded) > self.policy.max_message_bytes:
             raise ValueError(
                 f"a message may have {self.policy.max_message_bytes} bytes of JSON, not {len(encoded)}"
@@ -255,3 +267,18 @@ class Hub:
     def _check_name(self, what: str, name: str) -> None:
         if not 0 < len(name.encode()) <= self.policy.max_name_bytes:
             raise ValueError(f"the {what} must have 1 to {self.policy.max_name_bytes} bytes, not {name!r}")
+
+
+def encoded_data(data: object) -> bytes:
+    """*data* as JSON that every client can read.
+
+    Raises:
+        ValueError: It has none.
+        TypeError: The same, because of a type.
+    """
+    try:
+        encoded = msgspec.json.encode(data)
+    except RecursionError as error:
+        raise ValueError("a message must be JSON that is not nested so deeply") from error
+    check_data(encoded)
+    return encoded

@@ -206,6 +206,27 @@ def decode_from_server(text: str | bytes) -> list[FromServer]:
     return frames if isinstance(frames, list) else [frames]
 
 
+_raw: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
+_SPARE_DEPTH = 64
+"""Levels of nesting left to the frame around a message, and to the stack of who reads it."""
+
+
+def check_data(data: bytes) -> None:
+    """See that a client can read *data* in a frame; `msgspec.Raw` comes here unread.
+
+    Raises:
+        ValueError: It cannot, and would not get past this message.
+    """
+    try:
+        data.decode()
+        _raw.decode(data)
+        _raw.decode(b"[" * _SPARE_DEPTH + data + b"]" * _SPARE_DEPTH)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ValueError(f"a message must be JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError("a message must be JSON that is not nested so deeply") from error
+
+
 _T = TypeVar("_T")
 
 

@@ -1,6 +1,9 @@
 """Who gets a stream when several sessions want it."""
 
-from resprout.actors.websocket.hub import Hub
+import msgspec
+import pytest
+
+from resprout.actors.websocket.hub import Hub, QueuePolicy
 from resprout.actors.websocket.memory_store import MemoryStore
 
 
@@ -33,3 +36,21 @@ def test_in_a_new_hub_too_whichever_session_gets_there_first() -> None:
     assert (hub.sessions, hub.held, hub.in_flight) == (1, 0, 0)
     kept.close()
     assert hub.sessions == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"{no json", b"", b"1 2", b"1],[2", b'"\xff"', b'"\\ud800"', b"[" * 990 + b"]" * 990, b"[" * 100_000],
+)
+async def test_what_a_client_could_not_read_is_refused_before_it_blocks_the_stream(text: bytes) -> None:
+    hub = Hub(MemoryStore())
+    for data in (msgspec.Raw(text), {"inside": msgspec.Raw(text)}):
+        with pytest.raises(ValueError, match="JSON"):
+            await hub.enqueue("ann", data)
+    assert await hub.enqueue("ann", msgspec.Raw(b'{"depth": [[[1]]]}')) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"max_message_bytes": 1 << 20}, {"poll": 0.0}, {"sweep": -1.0}])
+def test_a_policy_under_which_messages_could_not_travel_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        QueuePolicy(**wrong)
