@@ -123,13 +123,8 @@ class Session:
             await self._peer.aclose(end.code, end.reason, last_words(end), grace=grace)  # noqa: ASYNC102
 
     async def _serve(self) -> None:
-        opened = False
-        with trio.move_on_after(self._policy.open_deadline):
-            visitor = self.visitor
-            self._control.extend(await self._courier.open(visitor.position, visitor.user, self._supersede))
-            opened = True
-        if not opened:
-            self._end(End(Close.TRY_AGAIN_LATER, "the store is away", retry_after=1.0))
+        await self._work(self._open)
+        if self.ended is not None:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write)
@@ -138,7 +133,14 @@ class Session:
                     for work in (self._read, self._watch, self._courier.load, self._courier.settle):
                         workers.start_soon(self._work, work)
         with trio.move_on_after(self._policy.last_words / 2):
-            await self._courier.settle_acks()
+            await self._work(self._courier.settle_acks)
+
+    async def _open(self) -> None:
+        visitor = self.visitor
+        with trio.move_on_after(self._policy.open_deadline):
+            self._control.extend(await self._courier.open(visitor.position, visitor.user, self._supersede))
+            return
+        self._end(End(Close.TRY_AGAIN_LATER, "the store is away", retry_after=1.0))
 
     async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -9,11 +9,12 @@ from trio_websocket import ConnectionClosed, open_websocket_url
 
 from resprout.actors.websocket.acceptor import ServerPolicy
 from resprout.actors.websocket.client import Superseded
-from resprout.actors.websocket.events import MessageDied, SessionEnded, StoreAway
+from resprout.actors.websocket.events import ConnectionBroken, MessageDied, SessionEnded, StoreAway
 from resprout.actors.websocket.hub import Hub, QueuePolicy
 from resprout.actors.websocket.law import Counts
 from resprout.actors.websocket.memory_store import MemoryStore
 from resprout.actors.websocket.receiver import Delivery, Lost, Restarted
+from resprout.actors.websocket.resume import Position
 from resprout.actors.websocket.session import SessionPolicy
 from resprout.actors.websocket.store import Head, NewMessage
 from resprout.runtime.errors import Unavailable
@@ -160,6 +161,42 @@ async def test_a_store_that_lost_messages_makes_the_client_start_anew(site, redi
             assert after == "after the loss"
             assert client.position is not None
             assert client.position.epoch != old.epoch
+
+
+async def test_a_stream_that_begins_anew_under_a_session_is_no_crash(site) -> None:
+    async with site() as server:
+        for n in range(2):
+            await server.hub.enqueue("ann", n)
+        async with server.client() as client:
+            assert await take(client, 2) == [0, 1]
+            head = await server.hub.store.open("ann")
+            await server.hub.store.renew_epoch("ann", head.epoch, 0)
+            client.acknowledge()
+            (restarted,) = await take(client, 1)
+            assert isinstance(restarted, Restarted)
+        assert [event.code for event in server.events if isinstance(event, SessionEnded)][0] == 1013
+        assert not [event for event in server.events if isinstance(event, ConnectionBroken)]
+
+
+class RacyFirstAck(MemoryStore):
+    """Another process starts a new epoch between the first `open` and the `ack` that follows it."""
+
+    raced = False
+
+    async def ack(self, stream: str, epoch: str, through: int) -> int:
+        if not self.raced:
+            self.raced = True
+            await self.renew_epoch(stream, epoch, 0)
+        return await super().ack(stream, epoch, through)
+
+
+async def test_a_stream_that_begins_anew_while_a_session_opens_is_no_crash(site) -> None:
+    async with site(RacyFirstAck()) as server:
+        await server.hub.enqueue("ann", 0)
+        head = await server.hub.store.open("ann")
+        async with server.client(position=Position(head.epoch, 1)) as client:
+            assert isinstance((await take(client, 1))[0], Restarted)
+        assert not [event for event in server.events if isinstance(event, ConnectionBroken)]
 
 
 async def test_a_stream_is_served_to_its_newest_session_only(site) -> None:
