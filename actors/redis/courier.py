@@ -131,13 +131,16 @@ class Courier:
     async def _wait_link(self, deadline: float) -> RedisLink:
         while True:
             try:
-                gate = self._find()
-                if not isinstance(gate.state, Stopped) or gate is self.connection:
-                    return await gate.wait_link(deadline)
+                return await self._find().wait_link(deadline)
             except Unavailable:
-                if trio.current_time() + LOOK_AGAIN >= deadline:
+                if not self._may_be_replaced() or trio.current_time() + LOOK_AGAIN >= deadline:
                     raise
             await trio.sleep(LOOK_AGAIN)
+
+    def _may_be_replaced(self) -> bool:
+        """Whether there is no gate, or one of the past: a restart brings another."""
+        gate = self.gate
+        return gate is None or (gate is not self.connection and isinstance(gate.state, Stopped))
 
     def _find(self) -> Gate[RedisLink]:
         """The gate of the connection's present incarnation."""
