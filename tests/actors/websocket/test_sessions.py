@@ -174,7 +174,7 @@ async def test_a_stream_that_begins_anew_under_a_session_is_no_crash(site) -> No
             client.acknowledge()
             (restarted,) = await take(client, 1)
             assert isinstance(restarted, Restarted)
-        assert [event.code for event in server.events if isinstance(event, SessionEnded)][0] == 1013
+        assert next(event.code for event in server.events if isinstance(event, SessionEnded)) == 1013
         assert not [event for event in server.events if isinstance(event, ConnectionBroken)]
 
 
