@@ -57,13 +57,13 @@ class Courier:
         deadline = trio.current_time() + timeout
         sent = Sent.NO
         if failed is not None:
-            sent, deadline = await self._after_failure(*failed, reads=reads, deadline=deadline)
+            sent, deadline = await self._after_failure(*failed, sent, reads=reads, deadline=deadline)
         while True:
             link = await self._link(deadline, Sent.NO if reads else sent)
             try:
                 reply = await send(link, max(0.0, deadline - trio.current_time()))
             except (NoReply, *WRONG_SERVER) as error:
-                sent, deadline = await self._after_failure(link, error, reads=reads, deadline=deadline)
+                sent, deadline = await self._after_failure(link, error, sent, reads=reads, deadline=deadline)
             else:
                 self.succeeded(link)
                 return reply
@@ -75,21 +75,25 @@ class Courier:
             self.gate.succeeded()
 
     async def _after_failure(
-        self, link: RedisLink, error: Exception, *, reads: bool, deadline: float
+        self, link: RedisLink, error: Exception, before: Sent, *, reads: bool, deadline: float
     ) -> tuple[Sent, float]:
-        """Raise what the caller gets for *error*, or return if another attempt may follow."""
+        """Raise what the caller gets for *error*, or return if another attempt may follow.
+
+        What an attempt *before* this one has written stays written: the mark never goes back to unsent.
+        """
         if not isinstance(error, NoReply):
-            await self._after_refusal(link, error, deadline)
-            return Sent.NO, deadline
+            await self._after_refusal(link, error, before, deadline)
+            return before, deadline
+        sent = before if error.sent is Sent.NO else error.sent
         expired = error.expired or trio.current_time() >= error.deadline
         if self.gate is not None and not error.expired:
             self.gate.lost(link, error.why)
-        verdict = judge(error.sent, repeatable=reads or self.policy.idempotent, expired=expired)
+        verdict = judge(sent, repeatable=reads or self.policy.idempotent, expired=expired)
         if verdict is not Verdict.AGAIN:
-            raise self._given_up(verdict, error.why, error.sent)
-        return error.sent, error.deadline
+            raise self._given_up(verdict, error.why, sent)
+        return sent, error.deadline
 
-    async def _after_refusal(self, link: RedisLink, error: Exception, deadline: float) -> None:
+    async def _after_refusal(self, link: RedisLink, error: Exception, sent: Sent, deadline: float) -> None:
         """The server ran nothing because it is the wrong one. Return when another attempt makes sense."""
         assert self.gate is not None, "there was a link, so there was a gate"
         if not link.live:
@@ -103,6 +107,7 @@ class Courier:
                 state=self.gate.state.name,
                 retry_after=WRONG_SERVER_PAUSE,
                 cause=error,
+                sent=sent,
             )
         await trio.sleep(WRONG_SERVER_PAUSE)
 

@@ -1,18 +1,20 @@
 """What callers are told between two links, without any server."""
 
 import random
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 
 from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.keeper import Keeper
-from resprout.actors.connection.on_down import WAIT, OnDown
+from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.connection.policy import KeeperPolicy
 from resprout.actors.redis.courier import Courier
 from resprout.actors.redis.link import RedisLink
 from resprout.actors.redis.policy import CallPolicy
-from resprout.runtime.errors import Unavailable
+from resprout.actors.redis.slot import NoReply
+from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, ServiceError, Unavailable
 
 
 class Offering:
@@ -58,3 +60,33 @@ async def test_who_waits_beyond_the_limit_is_told_at_once(autojump_clock) -> Non
     with pytest.raises(Unavailable, match="wait already"):
         await courier(kept.gate, WAIT).deliver(unused, timeout=5.0, reads=True)
     assert trio.current_time() == began
+
+
+def ending_in(*ends: Sent) -> Callable[[RedisLink, float], Awaitable[None]]:
+    """A sender whose attempts end without a reply, each marked as said."""
+    left = list(ends)
+
+    async def send(link: RedisLink, seconds: float) -> None:
+        await trio.lowlevel.checkpoint()
+        raise NoReply(ConnectionResetError(), left.pop(0), trio.current_time() + seconds)
+
+    return send
+
+
+@pytest.mark.parametrize("on_down", [FAIL_FAST, WAIT])
+async def test_what_may_have_run_once_is_never_called_unsent_later(on_down: OnDown, autojump_clock) -> None:
+    links: list[object] = [object(), object()]
+    gate = keeper().gate
+
+    class Serving(Courier):
+        async def _link(self, deadline: float, sent: Sent) -> RedisLink:
+            if links:
+                await trio.lowlevel.checkpoint()
+                return links.pop()  # type: ignore[return-value]  # Nobody looks inside.
+            return await super()._link(deadline, sent)
+
+    serving = Serving(Offering(gate), CallPolicy(5.0, on_down, idempotent=True))  # type: ignore[arg-type]  # As above.
+    with pytest.raises(ServiceError) as caught:
+        await serving.deliver(ending_in(Sent.MAYBE, Sent.NO), timeout=5.0, reads=False)
+    assert caught.value.sent is Sent.MAYBE
+    assert isinstance(caught.value, OutcomeUnknown | DeadlineExceeded)
