@@ -114,6 +114,9 @@ async def greet(link: RedisLink, endpoint: Endpoint, client_name: str) -> None:
     if endpoint.db:
         commands.append(pack(("SELECT", endpoint.db)))
     for reply in await link.call_many(commands, link.limits.reply_timeout, atomic=False):
+        if isinstance(reply, Exception) and endpoint.password:
+            # A server that does not know HELLO repeats its arguments, and what it says is logged.
+            reply.args = (str(reply).replace(endpoint.password, "***"),)
         if isinstance(reply, ResponseError) and "unknown command" in str(reply).lower():
             raise ResponseError(f"{reply}; resprout needs RESP3, which came with Redis 6") from reply
         if isinstance(reply, Exception):

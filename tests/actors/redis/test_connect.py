@@ -2,6 +2,7 @@
 
 import ssl
 import tempfile
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -205,3 +206,22 @@ async def test_a_server_without_resp3_is_told_apart(kept) -> None:
             error = await refused_with(RedisClient(gate), ResponseError)
             assert "Redis 6" in str(error.cause)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["unknown command `HELLO`, with args beginning with: `3` `AUTH` `ann` `hunter2`", "what is hunter2?"],
+)
+async def test_a_password_that_the_server_repeats_is_shown_to_nobody(kept, said: str) -> None:
+    async def talkative(stream: trio.SocketStream) -> None:
+        async for _ in stream:
+            await stream.send_all(f"-ERR {said}\r\n".encode())
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, talkative, 0)
+        port = listeners[0].socket.getsockname()[1]
+        async with kept(f"redis://ann:hunter2@127.0.0.1:{port}", ready=False) as gate:
+            error = await refused_with(RedisClient(gate), ResponseError)
+            told = "".join(traceback.format_exception(error)) + repr(error.cause) + str(gate.describe())
+        nursery.cancel_scope.cancel()
+    assert "hunter2" not in told
