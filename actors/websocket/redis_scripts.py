@@ -203,6 +203,7 @@ return #letters
 EXPIRE = Script("""
 local touched = {}
 local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[2], 'LIMIT', 0, ARGV[3])
+touched[1] = #due
 for _, member in ipairs(due) do
   local seq, stream = string.match(member, '^(%d+) (.*)$')
   if redis.call('XDEL', ARGV[1] .. 's:' .. stream, seq .. '-0') == 1 then
@@ -216,7 +217,7 @@ for _, member in ipairs(due) do
 end
 return touched
 """)
-"""KEYS totals expiry, ARGV prefix now limit -> the streams touched."""
+"""KEYS totals expiry, ARGV prefix now limit -> how many were due, then the streams touched."""
 
 BOOKS = Script("""
 local books = redis.call('HMGET', KEYS[1], 'accepted', 'acked', 'dead', 'expired', 'redriven')

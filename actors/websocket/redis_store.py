@@ -114,9 +114,13 @@ class RedisStore:
         return as_int(answer) == 1
 
     async def expire(self, now: float) -> tuple[str, ...]:
-        keys = self._keys(None, "te")
-        touched = await self._run(scripts.EXPIRE, keys, self._prefix, as_ms(now), EXPIRE_AT_ONCE)
-        return tuple({as_text(stream): None for stream in as_list(touched)})
+        keys, found, due = self._keys(None, "te"), dict[str, None](), EXPIRE_AT_ONCE
+        while due >= EXPIRE_AT_ONCE:  # In steps, so that Redis never stands still for long.
+            answer = await self._run(scripts.EXPIRE, keys, self._prefix, as_ms(now), EXPIRE_AT_ONCE)
+            count, *touched = as_list(answer)
+            due = as_int(count)
+            found.update((as_text(stream), None) for stream in touched)
+        return tuple(found)
 
     async def dead_letters(self, stream: str, limit: int = 100) -> tuple[DeadLetter, ...]:
         answer = await self._run(scripts.LETTERS, self._keys(stream, "d"), limit)

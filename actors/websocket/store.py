@@ -146,10 +146,7 @@ class Store(Protocol):
         ...
 
     async def expire(self, now: float) -> tuple[str, ...]:
-        """Remove what has reached its time to live by *now* (seconds since 1970); returns the streams touched.
-
-        One call may leave some for the next one, so that it stays short.
-        """
+        """Remove what has reached its time to live by *now* (seconds since 1970); returns the streams touched."""
         ...
 
     async def dead_letters(self, stream: str, limit: int = 100) -> tuple[DeadLetter, ...]:

@@ -5,6 +5,7 @@ import trio
 
 from resprout.actors.websocket.errors import QueueFull, StreamChanged
 from resprout.actors.websocket.law import Counts, check_conservation
+from resprout.actors.websocket.redis_store import RedisStore
 from resprout.actors.websocket.store import Failure, NewMessage, Store
 
 
@@ -146,6 +147,19 @@ async def test_two_dead_letters_of_one_id_are_both_kept(store: Store) -> None:
     assert (await store.counts()).dead == 2
     assert await store.redrive("ann", ["a"]) == 2
     check_conservation(await store.audit())
+
+
+@pytest.mark.real
+async def test_expired_messages_that_are_many_go_at_once_and_settled_ones_cost_nothing(
+    redis_store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resprout.actors.websocket.redis_store.EXPIRE_AT_ONCE", 3)
+    epoch = await filled(redis_store, 0)
+    for n in range(10):
+        await redis_store.append("ann", [new(f"m{n}", expires_at=100.0)])
+    await redis_store.ack("ann", epoch, 5)
+    assert await redis_store.expire(100.0) == ("ann",)
+    assert await redis_store.counts() == Counts(accepted=10, acked=5, expired=5)
 
 
 async def test_messages_beyond_their_time_expire_and_are_counted(store: Store) -> None:
