@@ -1,7 +1,7 @@
 """A running tree as text for a terminal."""
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 from rich.tree import Tree
 
@@ -75,6 +75,25 @@ def span(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def printable(text: str) -> str:
+    """*text* without what could act on a terminal: errors and names may come from a remote.
+
+    >>> printable("a\\x1b[2J b")
+    'a\\\\x1b[2J b'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def escape(text: str) -> str:
+    """*text* as it stands, neither markup nor control characters."""
+    return escape_markup(printable(text))
 
 
 def _grow(branch: Tree, place: Snapshot) -> None:

@@ -22,6 +22,7 @@ from resprout.actors.console import (
     request_restart,
     request_tree,
 )
+from resprout.actors.console.render import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ def failing_clearly(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (NoRuntimeError, RequestError, ConsolePathError) as error:
-            click.echo(f"resprout: {error}", err=True)
+            click.echo(f"resprout: {printable(str(error))}", err=True)
             sys.exit(1)
 
     return run
