@@ -11,11 +11,10 @@ import attrs
 from resprout.runtime.actor import Actor
 from resprout.runtime.errors import TreeError
 from resprout.runtime.mailbox import DEFAULT_CAPACITY, Overflow
+from resprout.runtime.names import Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from resprout.runtime.names import Name
 
 DEFAULT_SHUTDOWN = 5.0
 DEFAULT_START_TIMEOUT = 30.0
@@ -69,20 +68,22 @@ class Recipe:
             )
         if not callable(self.start):
             raise TreeError(f"{path}: start must make an actor, and {self.start!r} is {_hint(self.start)}")
-        if not isinstance(self.shutdown, BrutalKill) and not _is_time(self.shutdown, least=0):
+        if not isinstance(self.shutdown, BrutalKill) and not is_time(self.shutdown, least=0):
             raise TreeError(
-                f"{path}: shutdown must be seconds >= 0 or BRUTAL_KILL, not {self.shutdown!r}; fix it"
+                f"{path}: shutdown must be seconds >= 0 or BRUTAL_KILL, not {self.shutdown!r}; correct it"
             )
-        if not _is_time(self.start_timeout, least=0.001):
+        if not is_time(self.start_timeout, least=0.001):
             raise TreeError(
                 f"{path}: start_timeout must be seconds > 0, not {self.start_timeout!r}; correct it"
             )
-        if not isinstance(self.mailbox, int) or self.mailbox < 1:
+        if not is_whole(self.mailbox, least=1):
             raise TreeError(f"{path}: mailbox must hold at least 1 message, not {self.mailbox!r}; correct it")
         if not isinstance(self.overflow, Overflow):
             raise TreeError(
                 f"{path}: unknown overflow {self.overflow!r}; use one of {', '.join(map(str, Overflow))}"
             )
+        if self.name is not None and not isinstance(self.name, Name):
+            raise TreeError(f"{path}: name must be a Name, not {self.name!r}; use Name(Class, {self.name!r})")
         if self.name is not None:
             self._check_name(path, self.name.key, names)
 
@@ -92,8 +93,14 @@ class Recipe:
             raise TreeError(f"{path}: the name {key!r} is taken by {holder}; give one of them another name")
 
 
-def _is_time(value: object, *, least: float) -> bool:
+def is_time(value: object, *, least: float) -> bool:
+    """Whether *value* is a number of seconds, *least* or more."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= least
+
+
+def is_whole(value: object, *, least: int) -> bool:
+    """Whether *value* is a whole number, *least* or more."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _hint(start: object) -> str:

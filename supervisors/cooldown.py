@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
 
@@ -10,10 +12,17 @@ class CoolDown:
     """Pause after too many restarts: *first* seconds, doubling up to *cap*.
 
     The length starts anew once the limit was not reached for *cap* seconds after a pause.
+
+    Raises:
+        ValueError: ``0 < first <= cap`` does not hold, or *cap* is not finite.
     """
 
     first: float = 1.0
     cap: float = 60.0
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 < self.first <= self.cap < math.inf:
+            raise ValueError(f"0 < first <= cap must hold, and both be finite: {self}")
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ import attrs
 
 from resprout.runtime import Backoff, Overflow, Recipe, TreeError
 from resprout.runtime.mailbox import DEFAULT_CAPACITY
-from resprout.runtime.recipe import DEFAULT_SHUTDOWN, DEFAULT_START_TIMEOUT
+from resprout.runtime.recipe import DEFAULT_SHUTDOWN, DEFAULT_START_TIMEOUT, is_time, is_whole
 from resprout.supervisors.cooldown import CoolDown
 from resprout.supervisors.intensity import Intensity
 from resprout.supervisors.strategy import ONE_FOR_ONE, PERMANENT, RestartType, Strategy
@@ -60,7 +60,7 @@ class ChildSpec(Recipe):
                 f"{path}: unknown restart {self.restart!r}; use PERMANENT, TRANSIENT or TEMPORARY"
             )
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
-            raise TreeError(f"{path}: backoff must be a Backoff or None, not {self.backoff!r}")
+            raise TreeError(f"{path}: backoff must be a Backoff or None, not {self.backoff!r}; correct it")
         if self.significant and self.restart is PERMANENT:
             raise TreeError(
                 f"{path}: a significant child cannot be PERMANENT; make it TRANSIENT or TEMPORARY"
@@ -86,14 +86,20 @@ class SupervisorSpec(ChildSpec):
         for spec in self.children:
             if not isinstance(spec, ChildSpec):
                 raise TreeError(f"{path}: {spec!r} is no child spec; wrap it in child(…) or supervisor(…)")
+            below = f"{path}/{spec.id}"
+            self.check_child(below, spec, names)
             if spec.id in seen:
-                raise TreeError(f"{path}/{spec.id}: two children have the id {spec.id!r}; rename one of them")
+                raise TreeError(f"{below}: two children have the id {spec.id!r}; rename one of them")
             seen.add(spec.id)
-            spec.check(f"{path}/{spec.id}", names)
-            if spec.significant and self.auto_shutdown is AutoShutdown.NEVER:
-                raise TreeError(
-                    f"{path}/{spec.id}: significant needs an auto_shutdown of {path} other than NEVER; set it"
-                )
+
+    def check_child(self, path: str, spec: ChildSpec, names: dict[str, str]) -> None:
+        """Raise `TreeError` if *spec* cannot be a child of this supervisor at *path*."""
+        spec.check(path, names)
+        if spec.significant and self.auto_shutdown is AutoShutdown.NEVER:
+            parent = path.rpartition("/")[0]
+            raise TreeError(
+                f"{path}: significant needs an auto_shutdown of {parent} other than NEVER; set it there"
+            )
 
     def _check_own(self, path: str) -> None:
         limit = self.intensity
@@ -101,16 +107,20 @@ class SupervisorSpec(ChildSpec):
             raise TreeError(
                 f"{path}: unknown strategy {self.strategy!r}; use ONE_FOR_ONE, ONE_FOR_ALL or REST_FOR_ONE"
             )
-        if not isinstance(limit.max_restarts, int) or limit.max_restarts < 0:
-            raise TreeError(f"{path}: intensity must be a whole number >= 0, not {limit.max_restarts!r}")
-        if not isinstance(limit.period, int | float) or not limit.period > 0:
-            raise TreeError(f"{path}: period must be seconds > 0, not {limit.period!r}")
+        if not is_whole(limit.max_restarts, least=0):
+            raise TreeError(
+                f"{path}: intensity must be a whole number >= 0, not {limit.max_restarts!r}; correct it"
+            )
+        if not is_time(limit.period, least=0) or limit.period == 0:
+            raise TreeError(f"{path}: period must be seconds > 0, not {limit.period!r}; correct it")
         if not isinstance(self.on_limit, GiveUp | CoolDown):
             raise TreeError(f"{path}: unknown on_limit {self.on_limit!r}; use GIVE_UP or CoolDown()")
         if not isinstance(self.auto_shutdown, AutoShutdown):
-            raise TreeError(f"{path}: unknown auto_shutdown {self.auto_shutdown!r}; use an AutoShutdown")
-        if self.max_children is not None and not self.max_children >= 0:
-            raise TreeError(f"{path}: max_children must be >= 0 or None, not {self.max_children!r}")
+            raise TreeError(f"{path}: unknown auto_shutdown {self.auto_shutdown!r}; use AutoShutdown.…")
+        if self.max_children is not None and not is_whole(self.max_children, least=0):
+            raise TreeError(
+                f"{path}: max_children must be a whole number >= 0 or None, not {self.max_children!r}; correct it"
+            )
 
 
 def child(
