@@ -6,6 +6,7 @@ came out: a task may swallow Cancelled, or raise something else while it is bein
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -113,12 +114,16 @@ class Incarnation:
         return actor
 
     async def _start_hook(self, actor: Actor, timeout: float) -> None:
-        too_late = Crashed(StartTimeout(self.cell.path, timeout))
-        alarm = self.cell.system.clock.at(trio.current_time() + timeout, lambda: self.strike(too_late))
-        try:
+        if timeout == math.inf:
             await actor.on_start()
-        finally:
-            alarm.cancel()
+        else:
+            too_late = Crashed(StartTimeout(self.cell.path, timeout))
+            clock = self.cell.system.clock
+            alarm = clock.at(trio.current_time() + timeout, lambda: self.strike(too_late))
+            try:
+                await actor.on_start()
+            finally:
+                alarm.cancel()
         await checkpoint_if_cancelled()  # A start that swallowed its cancellation has failed all the same.
 
     async def _serve(self, actor: Actor) -> ExitReason:

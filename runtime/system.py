@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from resprout.runtime.belonging import task_in
 from resprout.runtime.cell import Cell
 from resprout.runtime.crash import fatal_part
 from resprout.runtime.deadlines import Timekeeper
@@ -33,8 +34,6 @@ from resprout.runtime.snapshot import Snapshot, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from trio.lowlevel import Task
 
     from resprout.runtime.actor import Actor
 
@@ -87,7 +86,7 @@ class System:
         Called from inside the tree it only gives the order and returns at once: nobody can wait for his own
         end.
         """
-        if self._holds(trio.lowlevel.current_task()):
+        if task_in(self.nursery, trio.lowlevel.current_task()) is not None:
             self.nursery.start_soon(self._stop)
             await trio.lowlevel.checkpoint()
         else:
@@ -97,13 +96,6 @@ class System:
         if self.root is not None:
             await self.root.terminate(Shutdown("the runtime stops"), final=True)
         self._over.set()
-
-    def _holds(self, task: Task) -> bool:
-        """Whether *task* belongs to an actor of this tree, maybe as a task of its task's nursery."""
-        above = task.parent_nursery
-        while above is not None and above is not self.nursery:
-            above = above.parent_task.parent_nursery
-        return above is not None
 
     def abort(self) -> None:
         """Cancel everything at once: no `on_stop`, no order."""

@@ -11,6 +11,7 @@ from resprout.supervisors.errors import (
     ChildStartFailed,
     TooManyChildren,
 )
+from resprout.supervisors.info import ChildCounts, ChildInfo
 from resprout.supervisors.intensity import Intensity
 from resprout.supervisors.spec import (
     GIVE_UP,
@@ -29,7 +30,7 @@ from resprout.supervisors.strategy import (
     RestartType,
     Strategy,
 )
-from resprout.supervisors.supervisor import ChildCounts, ChildInfo, LimitReached, Supervisor
+from resprout.supervisors.supervisor import LimitReached, Supervisor
 from resprout.supervisors.tree import dynamic_supervisor, supervisor
 
 __all__ = [

@@ -26,3 +26,6 @@ class DynamicSupervisor(Supervisor):
                 path, f"{self.context.path} has its {limit} children; wait until one has ended"
             )
         super()._check(path, spec)
+
+    def _drops(self, spec: ChildSpec) -> bool:
+        return True  # As Elixir's: whoever has ended for good must not fill the room of the living.

@@ -105,7 +105,8 @@ def dynamic_supervisor(
 
 def _finish(make: Callable[[SupervisorSpec], Actor], **fields: Any) -> SupervisorSpec:
     """A spec whose start makes a supervisor of that very spec."""
-    draft = SupervisorSpec(start=_unset, **fields)
+    # Its start takes as long as those of its children, each of which has a limit of its own.
+    draft = SupervisorSpec(start=_unset, start_timeout=INFINITY, **fields)
     return attrs.evolve(draft, start=partial(make, draft))
 
 
