@@ -113,7 +113,9 @@ class AuthDesk(Generic[I]):
 
     def forget(self, token: str) -> None:
         """*token* was revoked: it must not pass unverified any more."""
-        self._grace.forget(digest(token))
+        key = digest(token)
+        self._grace.forget(key)
+        self._flights.pop(key, None)  # Its verdict may be from before; only who waits for it already gets it.
 
     def trouble(self) -> str:
         """Why a call now would be refused; empty while calls pass."""
@@ -144,8 +146,13 @@ class AuthDesk(Generic[I]):
             "service": self.breaker.service,
             "breaker": self.breaker.state.name,
             "in_work": self._turns.borrowed_tokens,
-            "waiting": len(self._flights) - self._turns.borrowed_tokens,
+            "waiting": self._waiting,
         }
+
+    @property
+    def _waiting(self) -> int:
+        """Tokens whose run waits for its turn; about, as runs that were forgotten are not among the flights."""
+        return max(0, len(self._flights) - self._turns.borrowed_tokens)
 
     def _start(self, token: str, key: bytes) -> _Flight[I]:
         flight: _Flight[I] = _Flight()
@@ -156,25 +163,26 @@ class AuthDesk(Generic[I]):
         self._flights[key] = flight
 
         async def fly() -> None:  # A closure, since a task's name shows what it was made of.
-            await self._fly(token, key)
+            await self._fly(token, key, flight)
 
         self._spawn(fly)
         return flight
 
     def _refusal(self) -> Exception | None:
-        waiting = len(self._flights) - self._turns.borrowed_tokens
-        if waiting > self.policy.max_waiting:
+        if self._waiting > self.policy.max_waiting:
             return PoolExhausted(
-                self.breaker.service, f"{waiting} tokens wait to be verified", retry_after=self.policy.timeout
+                self.breaker.service,
+                f"{self._waiting} tokens wait to be verified",
+                retry_after=self.policy.timeout,
             )
         return self.breaker.rejection()
 
-    async def _fly(self, token: str, key: bytes) -> None:
-        flight = self._flights[key]
+    async def _fly(self, token: str, key: bytes, flight: _Flight[I]) -> None:
         try:
             async with self._turns:
                 flight.identity = (await self._run(self._verifier, token),)
-            self._grace.remember(key, flight.identity[0], trio.current_time())
+            if self._flights.get(key) is flight:
+                self._grace.remember(key, flight.identity[0], trio.current_time())
         except Exception as error:  # noqa: BLE001 - whatever the verifier raises goes to the callers.
             flight.error = self._answer_for(error)
             if not isinstance(flight.error, ServiceError):
@@ -182,7 +190,8 @@ class AuthDesk(Generic[I]):
         finally:
             if flight.identity is None and flight.error is None:
                 flight.error = Unavailable(self.breaker.service, "the authenticator is being restarted")
-            del self._flights[key]
+            if self._flights.get(key) is flight:
+                del self._flights[key]
             flight.done.set()
 
     async def _run(self, verifier: Verifier[I], token: str) -> I:

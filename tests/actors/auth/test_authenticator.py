@@ -255,6 +255,31 @@ async def test_a_refused_token_gets_no_grace(autojump_clock: MockClock) -> None:
             await auth.verify("t1")
 
 
+async def test_a_token_that_is_revoked_while_it_is_verified_gets_no_grace(autojump_clock: MockClock) -> None:
+    valid = {"t1": "ann"}
+
+    async def verify(token: str) -> str:
+        identity = valid.get(token)
+        await trio.sleep(1.0)  # The answer is on its way.
+        if identity is None:
+            raise ConnectionRefusedError("down")
+        return identity
+
+    start = partial(ExplosiveAuthenticator, verify, policy=AuthPolicy(grace=300.0))
+    async with (
+        open_runtime(supervisor("app", child("auth", start, name=AUTH))),
+        trio.open_nursery() as nursery,
+    ):
+        auth = AuthClient(AUTH)
+        nursery.start_soon(auth.verify, "t1")
+        await trio.sleep(0.5)
+        valid.clear()
+        auth.forget("t1")
+        for _ in range(2):  # Neither shares the run from before, nor lives on what it brought.
+            with pytest.raises(errors.Unavailable):
+                await auth.verify("t1")
+
+
 async def test_no_token_shows_up_in_the_tree_tasks_events_or_errors(autojump_clock: MockClock) -> None:
     sessions, seen = Sessions(takes=1.0), list[str]()
     secret = "s3cret-canary"
