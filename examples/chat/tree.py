@@ -1,6 +1,7 @@
 """The chat's supervision tree, as data."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from resprout.actors.auth import AuthClient, Authenticator, AuthPolicy, Verifier
 from resprout.actors.console import ConsoleServer
 from resprout.actors.http import HttpEndpoint
 from resprout.actors.mcp import McpConnection, Stdio
-from resprout.actors.monitor import HealthMonitor
+from resprout.actors.monitor import HealthMonitor, Place
 from resprout.actors.postgres import PostgresPool
 from resprout.actors.process import Endpoint, ServerProcess, recipes, server_child
 from resprout.actors.redis import RedisClient, RedisConnection
@@ -30,7 +31,7 @@ class Parts:
     """What the tree is made of; the demo puts in parts that break when told to."""
 
     rooms: type[Rooms] = Rooms
-    trending: partial[Trending] = partial(Trending)
+    trending: Callable[[], Trending] = Trending
     live: type[WebSocketServer] = WebSocketServer
     verifier: Verifier[str] = verify_session
     auth: AuthPolicy = AuthPolicy()
@@ -93,7 +94,12 @@ def _delivery(settings: Settings, parts: Parts) -> ChildSpec:
 
 
 def _watch(settings: Settings) -> list[ChildSpec]:
-    watched = {"redis": names.REDIS, "postgres": names.POSTGRES, "tools": names.TOOLS, "auth": names.AUTH}
+    watched: dict[str, Place] = {
+        "redis": names.REDIS,
+        "postgres": names.POSTGRES,
+        "tools": names.TOOLS,
+        "auth": names.AUTH,
+    }
     monitor = partial(HealthMonitor, watched, required=["redis", "postgres"])
     return [
         child("monitor", monitor, name=names.MONITOR),
@@ -103,7 +109,8 @@ def _watch(settings: Settings) -> list[ChildSpec]:
 
 async def _who(token: str) -> str:
     """Whose messages a WebSocket client gets: those of the owner of its session token."""
-    return await AuthClient(names.AUTH).verify(token)
+    client: AuthClient[str] = AuthClient(names.AUTH)
+    return await client.verify(token)
 
 
 def _url_of(server: Name[ServerProcess]) -> str:

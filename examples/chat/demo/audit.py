@@ -51,7 +51,7 @@ def _lost_in_redis(books: Books, url: str) -> int:
         keys = list(books.redis_writes)
         held = dict(zip(keys, server.mget(keys) if keys else [], strict=True))
         count = int(server.get("load:count") or 0)
-    lost = sum(held[key] != value for key, value in books.redis_writes.items())
+    lost: int = sum(held[key] != value for key, value in books.redis_writes.items())
     return lost + (not books.increments <= count <= books.increments + books.increments_unknown)
 
 
