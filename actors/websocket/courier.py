@@ -163,9 +163,14 @@ class Courier:
     async def count_failure(self, message: Stored, reason: str, *, permanent: bool = False) -> None:
         """The client had its chance at *message*: retry it later, or bury it."""
         stream, epoch, seq, policy = self.stream, self._epoch, message.seq, self._policy
-        history = await self._persist(
-            lambda hub: hub.store.fail(stream, epoch, seq, Failure(at=hub.wall(), reason=reason))
-        )
+        failure: Failure | None = None
+
+        async def note(hub: Hub) -> tuple[Failure, ...]:
+            nonlocal failure  # The same in each repetition, or the store would count it again.
+            failure = failure or Failure(at=hub.wall(), reason=reason)
+            return await hub.store.fail(stream, epoch, seq, failure)
+
+        history = await self._persist(note)
         verdict = delivery.judge(history, policy, self._random, permanent=permanent)
         match verdict:
             case Retry(delay=pause):
