@@ -12,7 +12,7 @@ import random
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import assert_never
+from typing import Final, assert_never
 
 import attrs
 import trio
@@ -40,6 +40,9 @@ from resprout.actors.websocket.wire import (
     encode_together,
 )
 from resprout.runtime.backoff import Backoff
+
+MAX_CONTROL_FRAMES: Final = 1_000
+"""Pings and pongs that may wait to be written: a client that asks and never reads must not fill the memory."""
 
 
 @attrs.frozen(kw_only=True)
@@ -228,6 +231,8 @@ class Session:
         return self._policy.heartbeat * self._random.uniform(0.9, 1.1)
 
     def _say(self, frame: FromServer) -> None:
+        if len(self._control) >= MAX_CONTROL_FRAMES:
+            self._end(End(Close.SLOW, "answers are not read", retry_after=1.0))
         self._control.append(frame)
         self._courier.to_write.ring()
 

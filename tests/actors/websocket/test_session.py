@@ -42,6 +42,16 @@ def session(peer: FakePeer, hub: Hub) -> Session:
     return Session(peer, lambda: hub, visitor, SessionPolicy(), random.Random(1))
 
 
+async def test_a_client_that_pings_and_never_reads_is_closed_before_its_answers_fill_the_memory(
+    autojump_clock: MockClock,
+) -> None:
+    peer = FakePeer(lambda n: '{"type":"ping","n":"x"}', reads=False)
+    with trio.fail_after(60):
+        await session(peer, Hub(MemoryStore())).run()
+    assert peer.closed_with == 4508
+    assert peer.said < 2_000
+
+
 class Forgetful(MemoryStore):
     """Notes the first failure, and then cannot say whether it did."""
 
