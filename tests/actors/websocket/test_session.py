@@ -30,7 +30,9 @@ class FakePeer:
         return text
 
     async def send(self, text: str) -> None:
-        await (trio.lowlevel.checkpoint() if self._reads else trio.sleep_forever())
+        if not self._reads:
+            await trio.sleep_forever()
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self, code: int, reason: str, last: str | None = None, *, grace: float = 2.0) -> None:
         self.closed_with = code
