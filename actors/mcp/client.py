@@ -150,6 +150,8 @@ class McpClient:
             try:
                 answer = await link.request(name, send, timeout=deadline - trio.current_time())
             except NotAnswered as unanswered:
+                if lost is not None and unanswered.sent is Sent.NO:
+                    unanswered.sent = lost.sent  # What an earlier attempt has written stays written.
                 if link.lost is not None:
                     gate.lost(link, link.lost)
                 attempt += 1
@@ -170,15 +172,13 @@ class McpClient:
         try:
             while True:
                 gate = self._gate()
-                if gate is None:
-                    if not wait or trio.current_time() + LOOK_AGAIN >= deadline:
-                        raise Unavailable(
-                            "mcp", "its actor is not running", state="restarting", retry_after=0.25
-                        )
-                elif not wait or gate.live is not None:
-                    return gate, gate.link()
-                elif not isinstance(gate.state, Stopped) or gate is self._connection:
-                    return gate, await gate.wait_link(deadline)
+                if gate is not None:
+                    if not wait or gate.live is not None:
+                        return gate, gate.link()
+                    if not isinstance(gate.state, Stopped) or gate is self._connection:
+                        return gate, await gate.wait_link(deadline)
+                if not wait or trio.current_time() + LOOK_AGAIN >= deadline:
+                    raise self._no_session(gate)
                 await trio.sleep(LOOK_AGAIN)
         except Unavailable as error:
             if lost is None or lost.sent is Sent.NO:
@@ -191,6 +191,11 @@ class McpClient:
                 cause=lost.why,
                 sent=lost.sent,
             ) from error
+
+    def _no_session(self, gate: Gate[McpLink] | None) -> ServiceError:
+        if gate is not None:
+            return gate.refusal()
+        return Unavailable("mcp", "its actor is not running", state="restarting", retry_after=0.25)
 
     def _gate(self) -> Gate[McpLink] | None:
         """The gate of the connection's present incarnation."""
