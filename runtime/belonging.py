@@ -20,13 +20,14 @@ def task_in(nursery: trio.Nursery, task: Task) -> Task | None:
     return None
 
 
-def holds(cell: Cell, task: Task) -> bool:
-    """Whether *task* is part of the actor in *cell*, or of one below it."""
+def is_busy_in(cell: Cell, task: Task) -> bool:
+    """Whether *task* is at work on a message of *cell*'s actor, or of one below it, which cannot end before.
+
+    Background tasks do not count: they are cancelled when their actor ends, and hold nothing up.
+    """
     top = task_in(cell.system.nursery, task)
-    return top is not None and _runs(cell, top)
+    return top is not None and _is_task_of(cell, top)
 
 
-def _runs(cell: Cell, task: Task) -> bool:
-    if cell.task is task or (cell.task_count and cell.satellites.holds(task)):
-        return True
-    return any(_runs(child, task) for child in cell.children.values())
+def _is_task_of(cell: Cell, task: Task) -> bool:
+    return cell.task is task or any(_is_task_of(child, task) for child in cell.children.values())

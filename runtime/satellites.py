@@ -36,10 +36,6 @@ class Satellites:
         """Whether they are cancelled and awaited."""
         return self._gone is not None
 
-    def holds(self, task: Task) -> bool:
-        """Whether *task* is one of them."""
-        return task in self._tasks.values()
-
     def start(self, task: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
         """Run `task(*args)`; if it raises, the incarnation crashes. While they end it is cancelled at once."""
         scope = trio.CancelScope()

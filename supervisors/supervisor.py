@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resprout.runtime import Life, NameTakenError, Shutdown, StartFailed, TreeError
-from resprout.runtime.belonging import holds
+from resprout.runtime.belonging import is_busy_in
 from resprout.runtime.message import Call
 from resprout.supervisors.errors import (
     AlreadyPresent,
@@ -62,7 +62,7 @@ class Supervisor(Restarting):
 
         Raises:
             ChildNotFound: There is no such child.
-            ChildError: The caller belongs to the child: nobody can wait for his own end.
+            ChildError: The caller is the child itself, or below it: nobody can wait for his own end.
         """
         cell = self._wanted(id)
         self._refuse_own_end(cell)
@@ -92,7 +92,7 @@ class Supervisor(Restarting):
         Raises:
             ChildNotFound: There is no such child.
             ChildStartFailed: It did not start; its spec stays, stopped.
-            ChildError: The caller belongs to the child: nobody can wait for his own end.
+            ChildError: The caller is the child itself, or below it: nobody can wait for his own end.
         """
         cell = self._wanted(id)
         self._refuse_own_end(cell)
@@ -143,7 +143,7 @@ class Supervisor(Restarting):
     def _refuse_own_end(self, cell: Cell) -> None:
         incarnation = self._cell.incarnation
         message = incarnation.current if incarnation is not None else None
-        if isinstance(message, Call) and message.task is not None and holds(cell, message.task):
+        if isinstance(message, Call) and message.task is not None and is_busy_in(cell, message.task):
             raise ChildError(
                 cell.path, "it cannot wait for its own end; cast the request, or use context.stop()"
             )
