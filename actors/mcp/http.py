@@ -49,8 +49,13 @@ class Verdict:
     session_lost: bool = False
 
 
-def judge(status: int, *, in_session: bool, answers_in_json: bool) -> Verdict | None:
+def judge(
+    status: int, *, in_session: bool, answers_in_json: bool, asks_to_wait: bool = False
+) -> Verdict | None:
     """What *status* means, or None if the response is an answer, be it an error of JSON-RPC.
+
+    A 503 alone says nothing of the request: proxies (Envoy for one) also send it for a server that was cut
+    off at work. One that *asks_to_wait* (``Retry-After``) was turned away on purpose.
 
     >>> judge(404, in_session=True, answers_in_json=True).session_lost
     True
@@ -64,8 +69,12 @@ def judge(status: int, *, in_session: bool, answers_in_json: bool) -> Verdict | 
             return Verdict(SessionLost("the server has ended the session"), Sent.NO, session_lost=True)
         case 401 | 403:
             return Verdict(CredentialsRefused(said), Sent.NO, session_lost=True)
-        case 429 | 503:
+        case 429:
             return Verdict(SessionLost(said), Sent.NO)
+        case 503 if asks_to_wait:
+            return Verdict(SessionLost(said), Sent.NO)
+        case 503:
+            return Verdict(SessionLost(said), Sent.MAYBE)
         case _ if status >= 500 and not answers_in_json:
             return Verdict(SessionLost(said), Sent.MAYBE)
         case _:
@@ -120,6 +129,7 @@ class HttpTransport:
             response.status_code,
             in_session=SESSION_HEADER in response.request.headers,
             answers_in_json=response.headers.get("content-type", "").startswith("application/json"),
+            asks_to_wait="retry-after" in response.headers,
         )
         if verdict is None and response.status_code >= 400 and SESSION_HEADER in response.request.headers:
             self.suspect()  # Some servers have other words for a session they do not know.

@@ -32,13 +32,19 @@ def test_refused_credentials_ask_for_a_new_session_with_new_ones(status: int) ->
 
 
 @pytest.mark.parametrize(
-    ("status", "sent"), [(429, Sent.NO), (503, Sent.NO), (500, Sent.MAYBE), (504, Sent.MAYBE)]
+    ("status", "sent"), [(429, Sent.NO), (503, Sent.MAYBE), (500, Sent.MAYBE), (504, Sent.MAYBE)]
 )
 def test_a_status_says_whether_the_request_can_have_run(status: int, sent: Sent) -> None:
     verdict = judge(status, in_session=False, answers_in_json=False)
     assert verdict is not None
     assert verdict.sent is sent
     assert not verdict.session_lost
+
+
+def test_only_a_503_that_says_when_to_come_back_was_turned_away() -> None:
+    verdict = judge(503, in_session=False, answers_in_json=False, asks_to_wait=True)
+    assert verdict is not None
+    assert verdict.sent is Sent.NO
 
 
 def test_an_error_of_the_server_in_json_is_an_answer() -> None:
