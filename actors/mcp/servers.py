@@ -71,7 +71,7 @@ class Http:
         max_message_bytes: A longer answer fails its call.
     """
 
-    url: str
+    url: str = attrs.field(repr=lambda url: repr(shown(url)))
     headers: Headers | None = attrs.field(default=None, repr=False)
     revision: Revision = Revision.AUTO
     connect_timeout: float = 5.0
@@ -79,14 +79,21 @@ class Http:
 
     def __attrs_post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"url must start with http:// or https://, not {self.url!r}")
+            raise ValueError("url must start with http:// or https://")  # What else it holds may be secret.
         if self.max_message_bytes <= 0 or self.connect_timeout <= 0:
             raise ValueError("max_message_bytes and connect_timeout must be positive")
 
     def __str__(self) -> str:
-        return self.url.partition("?")[0].rpartition("@")[
-            2
-        ]  # Neither a query nor a password belongs in a log.
+        return shown(self.url)
+
+
+def shown(url: str) -> str:
+    """*url* without what may be secret: the login and the query.
+
+    >>> shown("https://ann:secret@tools.example/mcp?key=secret")
+    'tools.example/mcp'
+    """
+    return url.partition("?")[0].rpartition("@")[2]
 
 
 McpServer: TypeAlias = Stdio | Http

@@ -8,7 +8,7 @@ import trio
 
 from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.keeper import Keeper
-from resprout.actors.mcp import WAIT, McpClient, Replay
+from resprout.actors.mcp import WAIT, Http, McpClient, McpConnection, Replay
 from resprout.actors.mcp.errors import NotAnswered, SessionLost
 from resprout.actors.mcp.link import McpLink
 from resprout.runtime.errors import Sent, ServiceError, Unavailable
@@ -73,3 +73,13 @@ async def test_what_may_have_run_once_is_never_called_unsent_later(
         await Serving(gate, timeout=5.0, replay=Replay.ALWAYS).call_tool("search")
     assert caught.value.sent is Sent.MAYBE
     assert not isinstance(caught.value, Unavailable)
+
+
+def test_no_secret_of_an_address_is_shown() -> None:
+    server = Http(url="https://ann:hunter2@tools.example/mcp?key=hunter3")
+    connection = McpConnection(server)
+    assert "hunter" not in f"{server} {server!r} {connection!r}"
+    assert "tools.example/mcp" in repr(server)
+    with pytest.raises(ValueError, match="must start with") as caught:
+        Http(url="ann:hunter2@tools.example/mcp?key=hunter3")
+    assert "hunter" not in str(caught.value)
