@@ -5,37 +5,38 @@ from __future__ import annotations
 import ipaddress
 import os
 from typing import Literal
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 TlsChoice = Literal["verify-full"] | bool | None
 
 
 def check_dsn(dsn: str) -> None:
-    """Refuse what can never work, before anything starts. Never shows the password.
+    """Refuse what can never work, before anything starts.
+
+    What is wrong is named but never quoted: where a password is not encoded, any part may be a piece of it.
 
     Raises:
         ValueError: It is not a DSN; says what is wrong.
     """
-    hint = "expected postgresql://user:password@host:port/database?options"
+    wrong = _fault(dsn)
+    if wrong:
+        raise ValueError(f"{wrong}: expected postgresql://user:password@host:port/database?options")
+
+
+def _fault(dsn: str) -> str:
+    """What is wrong with *dsn*; empty if nothing is."""
     if not dsn.startswith(("postgresql://", "postgres://")):
-        raise ValueError(f"not a DSN of Postgres: {hint}")
-    for host in _hosts(dsn):
-        port = host.rpartition("]")[2].partition(":")[2]
-        if port and not port.isdigit():
-            raise ValueError(f"{port!r} is no port in {masked(dsn)}: {hint}")
-
-
-def masked(dsn: str) -> str:
-    """The DSN without its password, for messages.
-
-    >>> masked("postgresql://app:secret@db.example:5432/app?sslmode=require")
-    'postgresql://app@db.example:5432/app'
-    """
-    parts = urlsplit(dsn)
-    login, at, where = parts.netloc.rpartition("@")
-    user = quote(unquote(login.partition(":")[0]))
-    where = where if at else parts.netloc
-    return f"{parts.scheme}://{user}{'@' if user else ''}{where}{parts.path}"
+        return "not a DSN of Postgres"
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:  # Its text may repeat the login.
+        return "the part between // and / cannot be read"
+    if parts.fragment or ("@" in parts.path and "@" not in parts.netloc):
+        return "'/', '?' and '#' in a password are %2F, %3F and %23"
+    ports = (host.rpartition("]")[2].partition(":")[2] for host in _hosts(dsn))
+    if not all(port.isdigit() for port in ports if port):
+        return "a port is no number ('/', '?' and '#' in a password are %2F, %3F and %23)"
+    return ""
 
 
 def tls_choice(dsn: str) -> TlsChoice:

@@ -1,6 +1,7 @@
 """TLS through asyncio's layer on our transport, with a proxy that answers the server's part of it."""
 
 import ssl
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import trio
 import trustme
 
 from resprout.actors.postgres import PoolPolicy, PostgresClient
-from resprout.actors.postgres.dsn import check_dsn, masked, tls_choice
+from resprout.actors.postgres.dsn import check_dsn, tls_choice
 from resprout.runtime import Unavailable
 from resprout.testing import LocalServer
 
@@ -113,11 +114,19 @@ def test_tls_is_verified_unless_the_dsn_or_this_machine_say_otherwise(
     assert tls_choice(dsn) == choice
 
 
-@pytest.mark.parametrize("wrong", ["", "redis://x", "localhost:5432", "postgresql://u:secret@h:port/x"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("", "redis://x", "localhost:5432", "postgresql://u:secret@h:port/x", "postgresql://u:secret@[h/x"),
+        *("postgresql://u:secret/1@h/x", "postgresql://u:sec/secret@h/x", "postgresql://u:secret#1@h/x"),
+        *("postgresql://u:secret?1@h/x", "postgresql://u:secret[@h/x", "postgresql://u:secret\u2100@h/x"),
+        *("postgresql://u:12/secret@h/x", "postgresql://u:12#secret@h/x"),
+    ],
+)
 def test_what_is_no_dsn_is_refused_and_its_password_not_shown(wrong: str) -> None:
     with pytest.raises(ValueError, match="expected postgresql://") as caught:
         check_dsn(wrong)
-    assert "secret" not in str(caught.value)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -126,4 +135,3 @@ def test_what_is_no_dsn_is_refused_and_its_password_not_shown(wrong: str) -> Non
 )
 def test_what_is_a_dsn_is_taken(right: str) -> None:
     check_dsn(right)
-    assert ":p@" not in masked(right)
