@@ -1,5 +1,7 @@
 """The beginning of a session: find out where the client goes on, and tell it."""
 
+from typing import Final
+
 import attrs
 
 from resprout.actors.websocket.delivery import DeliveryPolicy
@@ -7,6 +9,9 @@ from resprout.actors.websocket.resume import Forgotten, From, Position, Reset, r
 from resprout.actors.websocket.resume import Gap as Missing
 from resprout.actors.websocket.store import Head, Store
 from resprout.actors.websocket.wire import VERSION, FromServer, Gap, Welcome
+
+MAX_BELIEVED: Final = 2**48
+"""No stream gets so far. A wrong claim beyond it must not use up the numbers JavaScript can hold."""
 
 
 @attrs.frozen
@@ -36,7 +41,7 @@ async def open_stream(store: Store, policy: DeliveryPolicy, stream: str, positio
             return Opened(head.epoch, seq, (welcome(head, seq, policy, reset=True),))
         case Forgotten():
             assert position is not None
-            fresh = await store.renew_epoch(stream, head.epoch, position.seq)
+            fresh = await store.renew_epoch(stream, head.epoch, min(position.seq, MAX_BELIEVED))
             return Opened(
                 fresh.epoch, fresh.floor, (welcome(fresh, fresh.floor, policy, reset=True),), lost=True
             )

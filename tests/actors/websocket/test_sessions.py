@@ -1,6 +1,7 @@
 """Server and client on real sockets: resume, order, slow readers, takeovers, vanished clients."""
 
 import contextlib
+import json
 
 import attrs
 import pytest
@@ -161,6 +162,22 @@ async def test_a_store_that_lost_messages_makes_the_client_start_anew(site, redi
             assert after == "after the loss"
             assert client.position is not None
             assert client.position.epoch != old.epoch
+
+
+async def test_no_claim_of_a_client_can_use_up_the_numbers_of_its_stream(site, store) -> None:
+    async with site(store) as server:
+        for _ in range(3):
+            head = await store.open("ann")
+            async with open_websocket_url(server.url) as liar:
+                hello = {"type": "hello", "v": 1, "token": "ann", "epoch": head.epoch, "seq": 2**53 - 1}
+                await liar.send_message(json.dumps(hello))
+                assert json.loads(await liar.get_message())["type"] == "welcome"
+        await server.hub.enqueue("ann", "still served")
+        async with server.client() as client:
+            assert await take(client, 1) == ["still served"]
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=1, acked=1))
+            assert client.sessions == 1
 
 
 async def test_a_stream_that_begins_anew_under_a_session_is_no_crash(site) -> None:
