@@ -14,6 +14,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import asyncpg
 import trio
 
 from resprout.actors.postgres.driver import ConnectionLost
@@ -101,7 +102,10 @@ class Pool:
 
     async def _probe_apart(self) -> None:
         assert self._nursery is not None
-        connection = await self._connect(self._nursery, lambda: None)
+        try:
+            connection = await self._connect(self._nursery, lambda: None)
+        except asyncpg.TooManyConnectionsError:
+            return  # A server that is full is alive; to lose the pool would cut off those who work.
         try:
             await echo(connection)
         finally:
