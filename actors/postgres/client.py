@@ -136,19 +136,22 @@ class PostgresClient(Statements):
         calls = self._calls
         deadline = trio.current_time() + (calls.timeout if timeout is None else timeout)
         repeatable = calls.idempotent if idempotent is None else idempotent
+        sent = Sent.NO  # What an earlier attempt has written stays written.
         while True:
-            gate = self._gate()
+            gate = self._gate(sent)
             pool = gate.live
             slot = pool.take() if pool is not None else None
             if pool is None or slot is None:
-                pool, slot = await self._slot(deadline)
+                pool, slot = await self._slot(deadline, sent)
             try:
                 answer = await pool.ask_once(slot, question, deadline)
             except ConnectionLost as lost:
                 may_repeat = lost.sent is Sent.NO or repeatable
+                lost.sent = sent = sent if lost.sent is Sent.NO else lost.sent
                 if not (may_repeat and trio.current_time() < deadline):
                     raise after_loss(gate.service, lost, idempotent=repeatable) from lost.cause
             except StatementTimeout as late:
+                late.sent = sent if late.sent is Sent.NO else late.sent
                 raise after_timeout(gate.service, late, idempotent=repeatable) from None
             except asyncpg.ReadOnlySQLTransactionError as error:
                 pool.renew("the server is read-only")
@@ -158,19 +161,22 @@ class PostgresClient(Statements):
                 return answer
             await trio.lowlevel.checkpoint()
 
-    async def _slot(self, deadline: float) -> tuple[Pool, Slot]:
-        """Wait for a connection; the caller gives it back."""
+    async def _slot(self, deadline: float, sent: Sent = Sent.NO) -> tuple[Pool, Slot]:
+        """Wait for a connection; the caller gives it back. *sent* is what errors say of the statement."""
         while True:
             await trio.lowlevel.checkpoint()
-            gate = self._gate()
+            gate = self._gate(sent)
             pool = gate.live
-            if pool is None and self._calls.on_down is FAIL_FAST:
-                raise gate.refusal()
             try:
-                pool = pool or await gate.wait_link(deadline)
+                pool = pool or (
+                    gate.link() if self._calls.on_down is FAIL_FAST else await gate.wait_link(deadline)
+                )
                 return pool, await pool.acquire(deadline)
             except PoolLost:
                 continue  # The gate knows by now; it says what follows.
+            except ServiceError as error:
+                error.sent = sent
+                raise
 
     async def _slot_after(self, begin: str, deadline: float) -> tuple[Pool, Slot]:
         """As `_slot`, with *begin* done on it; another slot if its connection turns out to be dead."""
@@ -204,11 +210,12 @@ class PostgresClient(Statements):
             return after_loss(service, error, idempotent=True)
         return after_timeout(service, error, idempotent=True)
 
-    def _gate(self) -> Gate[Pool]:
+    def _gate(self, sent: Sent = Sent.NO) -> Gate[Pool]:
         connection = self._connection
         if isinstance(connection, Gate):
             return connection
         gate: Gate[Pool] | None = connection.offered(Gate)
         if gate is None:
-            raise Unavailable("postgres", "its actor is not running now", state="restarting", retry_after=0.1)
+            why = "its actor is not running now"
+            raise Unavailable("postgres", why, state="restarting", retry_after=0.1, sent=sent)
         return gate

@@ -5,11 +5,13 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from resprout.actors.connection.events import AttemptFailed, ConnectionChanged, Recovered
+from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.connection.states import BackingOff, Degraded, Ready
 from resprout.actors.postgres import (
     WAIT,
@@ -321,6 +323,24 @@ async def test_a_lost_answer_is_unknown_unless_the_statement_may_run_twice(
             assert runs == 1 + idempotent
 
 
+@pytest.mark.parametrize("on_down", [FAIL_FAST, WAIT])
+async def test_what_may_have_run_once_is_never_called_unsent_later(
+    on_down: OnDown, fake: "FakeServer", kept: "Keep", autojump_clock: MockClock
+) -> None:
+    fake.takes = 1.0
+    async with kept(fake, PoolPolicy(min_size=1)) as it, trio.open_nursery() as nursery:
+        await trio.sleep(5)
+
+        async def crash() -> None:
+            await trio.sleep(0.5)
+            fake.crash()
+
+        nursery.start_soon(crash)
+        with pytest.raises(ServiceError) as caught:
+            await PostgresClient(it.gate, on_down=on_down).execute("UPDATE", idempotent=True)
+        assert caught.value.sent is Sent.MAYBE
+
+
 async def test_a_deadline_is_kept_to_the_moment(
     fake: "FakeServer", kept: "Keep", autojump_clock: MockClock
 ) -> None:
@@ -447,6 +467,20 @@ async def test_busy_connections_do_not_make_the_pool_look_dead(
         await trio.sleep(400)
         assert it.pool is pool
         assert isinstance(it.gate.state, Ready)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_is_full_is_alive_and_those_at_work_are_left_alone(
+    fake: "FakeServer", kept: "Keep", autojump_clock: MockClock
+) -> None:
+    async with kept(fake, PoolPolicy(max_size=1)) as it, trio.open_nursery() as nursery:
+        pool = it.pool
+        await nursery.start(holding(PostgresClient(it.gate), 500))
+        fake.refuses = asyncpg.TooManyConnectionsError("sorry, too many clients already")
+        await trio.sleep(400)
+        assert it.pool is pool
+        assert isinstance(it.gate.state, Ready)
+        assert len(fake.connections) == 1
         nursery.cancel_scope.cancel()
 
 
