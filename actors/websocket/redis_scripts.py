@@ -11,6 +11,8 @@ Keys of the queue ``chat`` (the braces keep them in one slot of a cluster):
     {chat}:n           set     names of all streams
     {chat}:e           zset    "SEQUENCE STREAM" by expiry in ms
 
+Sequences are written with %d: by itself Lua gives them 14 digits and an exponent.
+
 Only `ACK` trims, and only up to what was acknowledged: trimming by length would lose messages silently.
 """
 
@@ -73,11 +75,11 @@ for i = 6, #ARGV, 4 do
   if known then
     seqs[#seqs + 1] = tonumber(known)
   else
-    local seq = redis.call('HINCRBY', KEYS[1], 'last', 1)
+    local seq = string.format('%d', redis.call('HINCRBY', KEYS[1], 'last', 1))
     redis.call('XADD', KEYS[2], seq .. '-0', 'i', ARGV[i], 'd', ARGV[i + 1], 'e', ARGV[i + 2])
     redis.call('SET', ARGV[3] .. ARGV[i], seq, 'PX', ARGV[i + 3])
     if ARGV[i + 2] ~= '' then redis.call('ZADD', KEYS[5], ARGV[i + 2], seq .. ' ' .. ARGV[2]) end
-    seqs[#seqs + 1] = seq
+    seqs[#seqs + 1] = tonumber(seq)
     added = added + 1
   end
 end
@@ -185,7 +187,7 @@ for i = 1, #all, 2 do
 end
 table.sort(letters, function(a, b) return tonumber(a[2][1]) < tonumber(b[2][1]) end)
 for _, found in ipairs(letters) do
-  local seq = redis.call('HINCRBY', KEYS[1], 'last', 1)
+  local seq = string.format('%d', redis.call('HINCRBY', KEYS[1], 'last', 1))
   redis.call('XADD', KEYS[2], seq .. '-0', 'i', found[2][2], 'd', found[2][3], 'e', '')
   redis.call('HDEL', KEYS[4], found[1])
 end
