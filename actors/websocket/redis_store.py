@@ -5,6 +5,7 @@ may be repeated. That is what makes an unknown outcome harmless: `append` finds 
 stored and returns the sequence it got. Concurrent callers share the round trip, because the client pipelines.
 """
 
+import re
 import secrets
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
@@ -38,7 +39,7 @@ from resprout.actors.websocket.store import (
     NewMessage,
     Stored,
 )
-from resprout.runtime.errors import OutcomeUnknown, ServiceError
+from resprout.runtime.errors import OutcomeUnknown, ServiceError, Unavailable
 
 
 class RedisCommands(Protocol):
@@ -195,6 +196,7 @@ class RedisStore:
         from redis.exceptions import (  # Here, so that the extra stays optional.
             NoScriptError,
             OutOfMemoryError,
+            ResponseError,
         )
 
         try:
@@ -204,10 +206,19 @@ class RedisStore:
                 return await self.redis.eval(script.text, len(keys), *keys, *arguments)
         except OutOfMemoryError as error:
             raise QueueFull(self.name, stream=None, limit=0, unit="bytes of Redis's maxmemory") from error
+        except ResponseError as error:
+            if REFUSALS.search(str(error)) is None:
+                raise
+            raise Unavailable(
+                self.name, f"Redis refuses: {error}", state="refusing", retry_after=1.0, cause=error
+            ) from error
 
 
 SHARED = "tne"
 """Kinds of keys that belong to the queue, not to one stream."""
+
+REFUSALS = re.compile(r"\b(BUSY|MISCONF|NOREPLICAS)\b")
+"""Replies that speak of a slow script, a full disk, replicas that are away: none is our fault, and each ends."""
 
 EXPIRE_AT_ONCE = 1_000
 SHORTEST_PAUSE = 0.05

@@ -2,11 +2,13 @@
 
 import pytest
 import trio
+from redis.exceptions import ResponseError
 
 from resprout.actors.websocket.errors import QueueFull, StreamChanged
 from resprout.actors.websocket.law import Counts, check_conservation
 from resprout.actors.websocket.redis_store import RedisStore
 from resprout.actors.websocket.store import Failure, NewMessage, Store
+from resprout.runtime.errors import Unavailable
 
 
 def new(id: str, *, expires_at: float | None = None, data: bytes = b"{}", dedupe: float = 60.0) -> NewMessage:
@@ -147,6 +149,21 @@ async def test_two_dead_letters_of_one_id_are_both_kept(store: Store) -> None:
     assert (await store.counts()).dead == 2
     assert await store.redrive("ann", ["a"]) == 2
     check_conservation(await store.audit())
+
+
+@pytest.mark.real
+async def test_a_redis_that_refuses_to_write_is_away_and_no_bug(redis_store: RedisStore) -> None:
+    epoch = await filled(redis_store, 1)
+    await redis_store.redis.config_set("min-replicas-to-write", 1)
+    with pytest.raises(Unavailable, match="NOREPLICAS"):
+        await redis_store.append("ann", [new("b")])
+    with pytest.raises(Unavailable):
+        await redis_store.ack("ann", epoch, 1)
+    await redis_store.redis.config_set("min-replicas-to-write", 0)
+    assert await redis_store.append("ann", [new("b")]) == (2,)
+    await redis_store.redis.set("{test}:m:bob", "no hash")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await redis_store.append("bob", [new("c")])
 
 
 @pytest.mark.real
