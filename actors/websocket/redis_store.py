@@ -72,8 +72,13 @@ class RedisStore:
     name: str = "redis"
 
     async def weaknesses(self) -> tuple[str, ...]:
+        from redis.exceptions import ResponseError  # Here, so that the extra stays optional.
+
         wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-        settings = [await self.redis.config_get(name) for name in wanted]
+        try:
+            settings = [await self.redis.config_get(name) for name in wanted]
+        except ResponseError as error:  # Where Redis is rented, CONFIG often is not for its users.
+            return (f"the settings of Redis cannot be seen ({error}); ask who runs it for {wanted}",)
         found = {as_text(key): as_text(value) for setting in settings for key, value in setting.items()}
         return tuple(
             f"Redis has {name}={found.get(name)}, so it may lose accepted messages; set {name}={value}"

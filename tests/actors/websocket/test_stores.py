@@ -167,6 +167,16 @@ async def test_a_redis_that_refuses_to_write_is_away_and_no_bug(redis_store: Red
 
 
 @pytest.mark.real
+async def test_a_redis_that_does_not_show_its_settings_may_be_weak(redis_store: RedisStore) -> None:
+    await redis_store.redis.execute_command("ACL", "SETUSER", "default", "-config")
+    try:
+        (weakness,) = await redis_store.weaknesses()
+        assert "cannot be seen" in weakness
+    finally:
+        await redis_store.redis.execute_command("ACL", "SETUSER", "default", "+config")
+
+
+@pytest.mark.real
 async def test_expired_messages_that_are_many_go_at_once_and_settled_ones_cost_nothing(
     redis_store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
