@@ -22,7 +22,7 @@ import trio
 
 import resprout.runtime.breaker_rules as rules
 from resprout.runtime.breaker_policy import DEFAULT_BREAKER, BreakerPolicy
-from resprout.runtime.breaker_rules import Admitted, BreakerState, Closed, Force, Outcome, Rejected
+from resprout.runtime.breaker_rules import Admitted, BreakerState, Closed, Force, Open, Outcome, Rejected
 from resprout.runtime.classify import is_programming_error, leaves
 from resprout.runtime.errors import (
     CircuitOpen,
@@ -34,6 +34,7 @@ from resprout.runtime.errors import (
     ServiceError,
 )
 from resprout.runtime.events import Event
+from resprout.runtime.telling import sentence
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +50,10 @@ class BreakerChanged(Event):
     old: BreakerState
     new: BreakerState
     why: str
+
+    def log_level(self) -> str:
+        """A breaker that opens for a reason is trouble; one that stays open after a probe is none that is new."""
+        return "warning" if isinstance(self.new, Open) and isinstance(self.old, Closed) else "info"
 
 
 @attrs.define
@@ -235,7 +240,7 @@ class CircuitBreaker:
         return CircuitOpen(
             self.service,
             f"the circuit breaker is {self._state.name.replace('_', ' ')}; try again in {wait:.3g} s"
-            + (f" (last error: {self.last_error!r})" if self.last_error is not None else ""),
+            + (f" (last error: {sentence(self.last_error)})" if self.last_error is not None else ""),
             state=self._state.name,
             retry_after=wait,
             cause=self.last_error,

@@ -7,6 +7,7 @@ be used, raised by the clients of connections, with the facts a caller needs to 
 import enum
 
 from resprout.runtime.exits import Crashed, ExitReason
+from resprout.runtime.telling import sentence
 
 
 class ResproutError(Exception):
@@ -29,7 +30,7 @@ class ActorCrashed(ActorError):
     """The actor crashed while it handled this message. The message is not tried again; the actor restarts."""
 
     def __init__(self, actor: str, cause: BaseException) -> None:
-        super().__init__(actor, f"{actor} crashed while handling the message: {cause!r}")
+        super().__init__(actor, f"{actor} crashed while handling the message: {sentence(cause)}")
         self.cause = cause
 
 

@@ -18,6 +18,10 @@ class Event:
 
     actor: str
 
+    def log_level(self) -> str:
+        """The log level of this one: *level*, unless it depends on what happened."""
+        return self.level
+
 
 Subscriber = Callable[[Event], None]
 

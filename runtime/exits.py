@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 import attrs
 
+from resprout.runtime.telling import sentence
+
 
 @attrs.frozen
 class Normal:
@@ -44,7 +46,7 @@ class Crashed:
     error: BaseException
 
     def __str__(self) -> str:
-        return f"crashed: {self.error!r}"
+        return f"crashed: {sentence(self.error)}"
 
 
 ExitReason: TypeAlias = Normal | Shutdown | Killed | Crashed

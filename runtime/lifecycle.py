@@ -1,9 +1,11 @@
 """Events in the life of an actor."""
 
+from typing import assert_never
+
 import attrs
 
 from resprout.runtime.events import Event
-from resprout.runtime.exits import ExitReason
+from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
 
 
 @attrs.frozen(kw_only=True)
@@ -19,11 +21,21 @@ class ActorStarted(Event):
 class ActorExited(Event):
     """An incarnation ended. *message* is the one it was working on, by name, if any."""
 
-    level = "info"
-
     generation: int
     reason: ExitReason
     message: str | None
+
+    def log_level(self) -> str:
+        """Ends in good order are no news: who asked for them knows."""
+        match self.reason:
+            case Crashed():
+                return "error"
+            case Killed():
+                return "warning"
+            case Normal() | Shutdown():
+                return "debug"
+            case _:
+                assert_never(self.reason)
 
 
 @attrs.frozen(kw_only=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
+import structlog
 import trio
 
 from resprout.runtime.errors import StartFailed, TreeError
@@ -16,6 +18,8 @@ from resprout.runtime.system import System
 
 if TYPE_CHECKING:
     from resprout.runtime.recipe import Recipe
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("resprout")
 
 DRAINED: Final = 0
 GAVE_UP: Final = 1
@@ -53,6 +57,7 @@ async def serve(tree: Recipe) -> int:
             try:
                 with stop:
                     async with system.running(tree):
+                        log.info("TreeRuns", tree=tree.id, pid=os.getpid())
                         await system.wait()
                         code = GAVE_UP if system.gave_up else DRAINED
             except TreeError as error:
@@ -61,7 +66,9 @@ async def serve(tree: Recipe) -> int:
             except StartFailed as error:
                 print(f"resprout: the tree did not start: {error}", file=sys.stderr)  # noqa: T201 - the same.
                 return GAVE_UP
-            return FORCED if forced.is_set() else code
+            code = FORCED if forced.is_set() else code
+            log.info("TreeEnded", tree=tree.id, exit_code=code)
+            return code
 
 
 async def _obey(
@@ -69,8 +76,11 @@ async def _obey(
 ) -> None:
     """The first signal asks, the second does not."""
     async for number in signals:
+        name = signal.Signals(number).name
         if not stop.cancel_called:
-            stop.cancel(reason=signal.Signals(number).name)
+            log.info("Stopping", signal=name, hint="in order; a second signal forces it")
+            stop.cancel(reason=name)
         else:
+            log.warning("StopForced", signal=name)
             forced.set()
             system.abort()

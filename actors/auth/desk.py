@@ -42,6 +42,8 @@ class InvalidToken(ReplyError):
 class VerifierFailed(Event):
     """The verifier raised a programming error. Only the callers with this token are affected."""
 
+    level = "error"
+
     service: str
     error: Exception
 

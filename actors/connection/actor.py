@@ -16,13 +16,14 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from resprout.actors.connection.gate import Gate, L, sentence
+from resprout.actors.connection.gate import Gate, L
 from resprout.actors.connection.keeper import Connect, Keeper
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
 from resprout.actors.connection.states import ConnectionState, Draining, Stopped, retry_after
 from resprout.runtime.actor import Actor
 from resprout.runtime.errors import Unavailable
 from resprout.runtime.exits import ExitReason, Shutdown
+from resprout.runtime.telling import sentence
 
 INSPECT_EVERY: Final = 30.0
 

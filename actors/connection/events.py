@@ -7,7 +7,7 @@ import ssl
 import attrs
 import trio
 
-from resprout.actors.connection.states import ConnectionState
+from resprout.actors.connection.states import ConnectionState, Degraded, Ready
 from resprout.runtime.classify import leaves
 from resprout.runtime.events import Event
 
@@ -65,10 +65,22 @@ class ConnectionChanged(ConnectionEvent):
     new: ConnectionState
     why: str
 
+    def log_level(self) -> str:
+        """What else happened has an event of its own: a lost link, a failed attempt, a recovery."""
+        match self.new:
+            case Degraded():
+                return "warning"
+            case Ready(failures=0):
+                return "info"
+            case _:
+                return "debug"
+
 
 @attrs.frozen(kw_only=True)
 class AttemptFailed(ConnectionEvent):
     """An attempt to connect failed. *attempt* failures in a row now; the next try is in *retry_after* s."""
+
+    level = "warning"
 
     attempt: int
     error: Exception
@@ -80,6 +92,8 @@ class AttemptFailed(ConnectionEvent):
 class LinkLost(ConnectionEvent):
     """A link that had been up for *up_for* seconds died."""
 
+    level = "warning"
+
     error: Exception
     up_for: float
 
@@ -87,6 +101,8 @@ class LinkLost(ConnectionEvent):
 @attrs.frozen(kw_only=True)
 class ProbeMissed(ConnectionEvent):
     """A health probe failed or was not answered in time."""
+
+    level = "warning"
 
     error: Exception
 

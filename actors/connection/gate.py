@@ -36,6 +36,7 @@ from resprout.actors.connection.states import (
 )
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.events import Event
+from resprout.runtime.telling import sentence
 
 
 class Link(Protocol):
@@ -187,7 +188,7 @@ class Gate(Generic[L]):
         if wait is not None:
             message += f"; try again in {wait:.3g} s"
         if self.last_error is not None:
-            message += f" (last error: {self.last_error!r})"
+            message += f" (last error: {sentence(self.last_error)})"
         return kind(self.service, message, state=self.state.name, retry_after=wait, cause=self.last_error)
 
     # What the health monitor and the console use.
@@ -300,7 +301,7 @@ class Gate(Generic[L]):
         if link is not self.live:
             return
         self._emit(ProbeMissed(actor=self._actor, service=self.service, error=error))
-        why = f"probe missed: {error!r}"
+        why = f"probe missed: {sentence(error)}"
         after = states.probe_missed(self.state, trio.current_time(), self.policy, self._random, why)
         if isinstance(after, BackingOff):
             self.lost(link, error)
@@ -345,8 +346,3 @@ class Gate(Generic[L]):
             self._emit(
                 ConnectionChanged(actor=self._actor, service=self.service, old=before, new=after, why=why)
             )
-
-
-def sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else repr(error)

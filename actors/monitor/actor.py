@@ -39,6 +39,7 @@ class HealthMonitor(Actor):
     required: Collection[str] | None = None
     policy: MonitorPolicy = DEFAULT_MONITOR
     _board: HealthBoard = attrs.field(init=False, repr=False)
+    _told: dict[str, bool] = attrs.field(init=False, repr=False, factory=dict)
     _pause_changed: trio.Event = attrs.field(init=False, repr=False, factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
@@ -110,7 +111,10 @@ class HealthMonitor(Actor):
 
     def _note(self, name: str, place: Place, error: Exception | None) -> None:
         before, after = self._board.write(name, error)
-        if after.ok is not before.ok or before.checked_at == -math.inf:
+        # A connection that still makes its first attempt is no news; at the second look it is.
+        is_news = after.ok or before.checked_at > -math.inf
+        if is_news and self._told.get(name) is not after.ok:
+            self._told[name] = after.ok
             self.context.emit(
                 HealthChanged(actor=self.context.path, service=name, ok=after.ok, why=after.why)
             )

@@ -11,6 +11,8 @@ from resprout.actors.connection.events import ConnectionEvent
 class ConnectionOpened(ConnectionEvent):
     """The pool has one connection more, *seconds* after it began to connect; *open_connections* in all."""
 
+    level = "debug"
+
     seconds: float
     open_connections: int
 
@@ -23,10 +25,16 @@ class ConnectionClosed(ConnectionEvent):
     planned: bool
     open_connections: int
 
+    def log_level(self) -> str:
+        """Connections are replaced all the time; the loss of one is news."""
+        return "debug" if self.planned else "info"
+
 
 @attrs.frozen(kw_only=True)
 class PoolRefused(ConnectionEvent):
     """A caller got no connection after *waited* seconds: `PoolExhausted`."""
+
+    level = "warning"
 
     why: str
     waited: float
@@ -37,6 +45,8 @@ class PoolRefused(ConnectionEvent):
 @attrs.frozen(kw_only=True)
 class HeldTooLong(ConnectionEvent):
     """*holder*, a task, has had a connection for *seconds*; *stack* says where it is now."""
+
+    level = "warning"
 
     holder: str
     seconds: float

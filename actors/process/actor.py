@@ -31,7 +31,8 @@ class ProcessEnded(ResproutError):
 
     def __init__(self, service: str, code: int, output: str) -> None:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        super().__init__(f"{service} {how}" + (f"; it said:\n{output}" if output else ""))
+        last_words = output.rstrip().rpartition("\n")[2]  # All of them are in the event.
+        super().__init__(f"{service} {how}" + (f"; its last words: {last_words}" if last_words else ""))
         self.service, self.code, self.output = service, code, output
 
 

@@ -8,6 +8,7 @@ import outcome
 import trio
 
 from resprout.runtime.errors import Sent
+from resprout.runtime.telling import sentence
 
 ResultT = TypeVar("ResultT")
 
@@ -68,7 +69,7 @@ class NoReply(Exception):
     """
 
     def __init__(self, why: Exception, sent: Sent, deadline: float, *, expired: bool = False) -> None:
-        super().__init__(f"no reply: {why!r} (sent: {sent.value})")
+        super().__init__(f"no reply: {sentence(why)} (sent: {sent.value})")
         self.why, self.sent, self.deadline, self.expired = why, sent, deadline, expired
 
 

@@ -18,7 +18,7 @@ from resprout import live
 from resprout.live import as_json, print_json, text_console
 from resprout.loading import BadTarget, load_tree
 from resprout.outline import Outline, check_tree
-from resprout.runtime import Recipe, TreeError
+from resprout.runtime import Recipe, TreeError, log_to_stderr
 from resprout.runtime import run as run_tree
 from resprout.runtime.main import BAD_CONFIGURATION, FORCED
 
@@ -51,9 +51,17 @@ main.add_command(live.restart)
 
 @main.command()
 @target
-def run(target: str) -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Which log lines are written, unless the program sets structlog up itself.",
+)
+def run(target: str, log_level: str) -> None:
     """Run a tree until Ctrl-C or SIGTERM, which stop it in order; a second one forces it."""
     tree = _load(target)
+    log_to_stderr(log_level)
     try:
         run_tree(tree)
     except KeyboardInterrupt:  # One that came up inside an actor; the tree has been stopped in order.

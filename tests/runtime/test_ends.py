@@ -117,7 +117,7 @@ async def test_a_background_task_that_fails_in_its_cleanup_is_reported_too(autoj
         reasons = exits(runtime)
         await TARGET.call(Target.beside, fail_at_the_end)
         await wait_all_tasks_blocked()
-    assert [str(reason) for reason in reasons] == ["crashed: OSError('cleanup')"]
+    assert [str(reason) for reason in reasons] == ["crashed: OSError: cleanup"]
 
 
 async def test_an_error_in_on_stop_replaces_the_reason_and_keeps_the_crash_it_followed() -> None:

@@ -174,7 +174,7 @@ async def test_a_mistake_in_a_supervisor_is_that_supervisors_crash(monkeypatch: 
         shelf_now = runtime.snapshot().children[1]
         assert (shelf_now.restarts, shelf_now.last_exit) == (
             1,
-            "crashed: ZeroDivisionError('integer division or modulo by zero')",
+            "crashed: ZeroDivisionError: integer division or modulo by zero",
         )
 
 
