@@ -283,8 +283,7 @@ class Client:
         try:
             while self._leaving is None:
                 await self._to_write.wait(math.inf)
-                if not self._urgent:
-                    await self._to_write.wait(self.policy.ack_delay)
+                await self._collect()
                 await self._send(peer)
             await self._send(peer)
             await peer.aclose(Close.NORMAL, "", grace=self.policy.last_words)
@@ -293,6 +292,12 @@ class Client:
         finally:
             if self._leaving is not None:
                 self._leaving.set()
+
+    async def _collect(self) -> None:
+        """Let acknowledgements come together; each rings, so one ring does not end the wait."""
+        until = trio.current_time() + self.policy.ack_delay
+        while not self._urgent and trio.current_time() < until:
+            await self._to_write.wait(until - trio.current_time())
 
     @property
     def _urgent(self) -> bool:

@@ -9,7 +9,7 @@ import trio
 from trio_websocket import ConnectionClosed, open_websocket_url
 
 from resprout.actors.websocket.acceptor import ServerPolicy
-from resprout.actors.websocket.client import Superseded
+from resprout.actors.websocket.client import ClientPolicy, Superseded, connect
 from resprout.actors.websocket.events import ConnectionBroken, MessageDied, SessionEnded, StoreAway
 from resprout.actors.websocket.hub import Hub, QueuePolicy
 from resprout.actors.websocket.law import Counts
@@ -18,6 +18,7 @@ from resprout.actors.websocket.receiver import Delivery, Lost, Restarted
 from resprout.actors.websocket.resume import Position
 from resprout.actors.websocket.session import SessionPolicy
 from resprout.actors.websocket.store import Head, NewMessage
+from resprout.actors.websocket.wire import Ack, FromClient, decode_from_client
 from resprout.runtime.errors import Unavailable
 from tests.actors.websocket.helpers import eventually, hub_with, take, until
 
@@ -404,3 +405,25 @@ async def test_an_outage_is_reported_once_a_second_and_not_by_each_session(site)
         store.away = False
         assert await take(ann, 1) == await take(bob, 1) == [1]
         assert ann.sessions == bob.sessions == 1
+
+
+async def test_acknowledgements_of_a_busy_client_travel_together(site, monkeypatch) -> None:
+    acks = list[int]()
+
+    def noting(text: str | bytes) -> FromClient:
+        frame = decode_from_client(text)
+        if isinstance(frame, Ack):
+            acks.append(frame.seq)
+        return frame
+
+    monkeypatch.setattr("resprout.actors.websocket.session.decode_from_client", noting)
+    async with site() as server:
+        for n in range(100):
+            await server.hub.enqueue("ann", n)
+        async with connect(server.url, "ann", policy=ClientPolicy(ack_delay=0.2)) as client:
+            for _ in range(100):
+                await take(client, 1)
+                await trio.sleep(0.001)
+            client.acknowledge()
+            await eventually(server.hub, Counts(accepted=100, acked=100))
+    assert len(acks) <= 6
