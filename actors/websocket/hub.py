@@ -128,7 +128,6 @@ class Hub:
     wall: Callable[[], float] = time.time
     held: int = attrs.field(default=0, init=False)
     in_flight: int = attrs.field(default=0, init=False)
-    closed: bool = attrs.field(default=False, init=False)
     _next_report: float = attrs.field(default=-math.inf, init=False)
     _sessions: dict[str, Subscription] = attrs.field(factory=dict, init=False)
     _starved: set[Subscription] = attrs.field(factory=set, init=False)
@@ -231,7 +230,6 @@ class Hub:
 
     def close(self) -> None:
         """Nothing is delivered through this hub any more; its sessions look for the next one."""
-        self.closed = True
         for session in self._sessions.values():
             session.listener.more()
 
