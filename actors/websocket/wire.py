@@ -126,20 +126,6 @@ class Close(enum.IntEnum):
     TOO_FAST = 4530
     HELLO_TIMEOUT = 4531
 
-    @property
-    def come_back(self) -> bool:
-        """Whether connecting again may help by itself."""
-        return may_come_back(self.value)
-
-
-def may_come_back(code: int) -> bool:
-    """Whether a client that was closed with *code* should connect again by itself.
-
-    >>> may_come_back(1006), may_come_back(Close.SLOW), may_come_back(Close.SUPERSEDED)
-    (True, True, False)
-    """
-    return not 4400 <= code <= 4499
-
 
 class BadFrame(ResproutError):
     """The other side sent something that is no frame of this protocol."""
