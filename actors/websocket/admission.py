@@ -6,8 +6,13 @@ rebinding. Both are compared whole, after case folding where the standards say s
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
 
 import attrs
+
+SHARE_OF_FILES: Final = 0.75
+"""Of the files we may open; the rest is for connections of our own, which a crowd must not keep from coming back."""
 
 
 def _lowered(names: Iterable[str]) -> frozenset[str]:
@@ -24,7 +29,7 @@ class Admission:
         origins: Values of the Origin header, such as ``https://chat.example``.
         without_origin: Whether clients that send no Origin are let in. Those are not browsers, and so cannot
             be led here by somebody else's page.
-        max_connections: At the same time, in all.
+        max_connections: At the same time, in all; a server lets in fewer if it may not open so many files.
         max_per_address: From one network address.
         max_per_user: Sessions of one user.
     """
@@ -35,6 +40,18 @@ class Admission:
     max_connections: int = 10_000
     max_per_address: int = 1_000
     max_per_user: int = 20
+
+
+def affordable(admission: Admission) -> Admission:
+    """*admission* with no more connections than the operating system lets us have."""
+    with suppress(ImportError):  # Not on Windows, which has no such limit.
+        import resource
+
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if files != resource.RLIM_INFINITY:
+            most = min(admission.max_connections, int(files * SHARE_OF_FILES))
+            return attrs.evolve(admission, max_connections=most)
+    return admission
 
 
 def objection(admission: Admission, host: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:

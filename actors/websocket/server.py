@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from resprout.actors.websocket.acceptor import Acceptor, ServerPolicy, Verifier
-from resprout.actors.websocket.admission import Admission
+from resprout.actors.websocket.admission import Admission, affordable
 from resprout.actors.websocket.events import ServerListening
 from resprout.actors.websocket.queue import MessageQueue, find_hub
 from resprout.actors.websocket.session import Session
@@ -110,7 +110,7 @@ class WebSocketServer(Actor):
 
     def _admission(self, port: int) -> Admission:
         hosts = own_names(self.host, port) if self.hosts is None else self.hosts
-        return attrs.evolve(self.limits, hosts=hosts, origins=self.origins)
+        return affordable(attrs.evolve(self.limits, hosts=hosts, origins=self.origins))
 
     async def _run_session(self, session: Session) -> None:
         """Run *session* in an actor of its own; returns when that has ended."""
