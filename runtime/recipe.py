@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
+import inspect
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -84,6 +87,8 @@ class Recipe:
             )
         if self.name is not None and not isinstance(self.name, Name):
             raise TreeError(f"{path}: name must be a Name, not {self.name!r}; use Name(Class, {self.name!r})")
+        if misfit := _misfit(self.start):
+            raise TreeError(f"{path}: {misfit}")
         if self.name is not None:
             self._check_name(path, self.name.key, names)
 
@@ -101,6 +106,34 @@ def is_time(value: object, *, least: float) -> bool:
 def is_whole(value: object, *, least: int) -> bool:
     """Whether *value* is a whole number, *least* or more."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _misfit(start: Callable[[], object]) -> str:
+    """Why calling *start* cannot make an actor, as far as its signature tells; empty if it may."""
+    given = start if isinstance(start, partial) else partial(start)
+    kind = given.func
+    if not isinstance(kind, type):
+        return ""
+    if not issubclass(kind, Actor):
+        return f"start must make an actor, and {kind.__name__} is no Actor class; derive it from Actor"
+    try:
+        _signature(kind).bind(*given.args, **given.keywords)
+    except TypeError as error:
+        return f"{kind.__name__} cannot be made: {error}; use functools.partial({kind.__name__}, …)"
+    except ValueError:  # A class without a signature.
+        return ""
+    return ""
+
+
+def _signature(kind: type[Actor]) -> inspect.Signature:
+    """Kept, since sessions and jobs are checked each time one starts."""
+    found = _signatures.get(kind)
+    if found is None:
+        found = _signatures[kind] = inspect.signature(kind)
+    return found
+
+
+_signatures: WeakKeyDictionary[type[Actor], inspect.Signature] = WeakKeyDictionary()
 
 
 def _hint(start: object) -> str:

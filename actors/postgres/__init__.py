@@ -16,6 +16,7 @@ from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.postgres.actor import PoolStatus, PostgresPool
 from resprout.actors.postgres.client import PostgresClient
 from resprout.actors.postgres.connect import DsnSource
+from resprout.actors.postgres.dsn import check_dsn
 from resprout.actors.postgres.events import ConnectionClosed, ConnectionOpened, HeldTooLong, PoolRefused
 from resprout.actors.postgres.policy import PoolPolicy
 from resprout.actors.postgres.pool import Pool
@@ -43,4 +44,5 @@ __all__ = [
     "PostgresConnection",
     "PostgresPool",
     "Record",
+    "check_dsn",
 ]

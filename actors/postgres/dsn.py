@@ -7,6 +7,8 @@ import os
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
 TlsChoice = Literal["verify-full"] | bool | None
 
 
@@ -34,9 +36,10 @@ def _fault(dsn: str) -> str:
     if parts.fragment or ("@" in parts.path and "@" not in parts.netloc):
         return "'/', '?' and '#' in a password are %2F, %3F and %23"
     ports = (host.rpartition("]")[2].partition(":")[2] for host in _hosts(dsn))
-    if not all(port.isdigit() for port in ports if port):
-        return "a port is no number ('/', '?' and '#' in a password are %2F, %3F and %23)"
-    return ""
+    if not all(port.isdecimal() and 0 < int(port) <= 65_535 for port in ports if port):
+        return "a port is no number from 1 to 65535 ('/', '?' and '#' in a password are %2F, %3F and %23)"
+    mode = dict(parse_qsl(parts.query)).get("sslmode", "disable")
+    return "" if mode in _SSL_MODES else f"sslmode must be one of {', '.join(_SSL_MODES)}"
 
 
 def tls_choice(dsn: str) -> TlsChoice:

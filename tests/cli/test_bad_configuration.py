@@ -38,6 +38,14 @@ BAD_TREES = {
         'supervisor("app", child("a", Loud()))',
         "each restart needs a fresh one: pass Loud",
     ),
+    "an argument too many": (
+        'supervisor("app", child("a", partial(Loud, 1, 2)))',
+        "app/a: Loud cannot be made: too many positional arguments; use functools.partial(Loud, …)",
+    ),
+    "a class that is no actor": (
+        'supervisor("app", child("a", dict))',
+        "app/a: start must make an actor, and dict is no Actor class",
+    ),
     "a name already taken": (
         'supervisor("app", child("a", Loud, name=LOUD), supervisor("s", child("b", Loud, name=LOUD)))',
         "app/s/b: the name 'loud' is taken by app/a",

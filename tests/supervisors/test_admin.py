@@ -1,6 +1,7 @@
 """Requests to a supervisor while it runs: OTP's statements 28, 29 and 40 to 44."""
 
 import math
+from functools import partial
 from collections.abc import Callable
 
 import attrs
@@ -92,8 +93,8 @@ async def test_a_child_that_fails_to_start_is_forgotten_and_its_id_is_free() -> 
         (child("", Player), "id must be a word"),
         (child("x", "nonsense"), "not callable"),  # type: ignore[arg-type] # wrong on purpose
         (child("x", Player([])), "an actor already"),  # type: ignore[arg-type] # wrong on purpose
-        (child("x", Player, significant=True, restart=TRANSIENT), "auto_shutdown"),
-        (supervisor("x", child("y", Player), child("y", Player)), "two children have the id 'y'"),
+        (child("x", partial(Player, []), significant=True, restart=TRANSIENT), "auto_shutdown"),
+        (supervisor("x", player("y", []), player("y", [])), "two children have the id 'y'"),
         (Player, "no child spec"),
         ("x", "no child spec"),
     ],
@@ -110,7 +111,7 @@ async def test_a_wrong_spec_is_the_callers_mistake_and_touches_nothing(spec: Chi
 async def test_a_name_that_is_held_elsewhere_fails_the_start_and_leaves_its_holder_alone() -> None:
     async with open_runtime(app(player("a", []))) as runtime:
         with pytest.raises(ChildStartFailed, match="'a': app/a holds it"):
-            await ROOT.call(Supervisor.start_child, child("b", Player, name=name("a")))
+            await ROOT.call(Supervisor.start_child, child("b", partial(Player, []), name=name("a")))
         await name("a").call(Player.note, "still here")
         assert life(runtime, "app/b") == "gone"
         assert (generation(runtime, "app"), generation(runtime, "app/a")) == (1, 1)

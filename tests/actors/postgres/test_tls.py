@@ -120,6 +120,7 @@ def test_tls_is_verified_unless_the_dsn_or_this_machine_say_otherwise(
         *("", "redis://x", "localhost:5432", "postgresql://u:secret@h:port/x", "postgresql://u:secret@[h/x"),
         *("postgresql://u:secret/1@h/x", "postgresql://u:sec/secret@h/x", "postgresql://u:secret#1@h/x"),
         *("postgresql://u:secret?1@h/x", "postgresql://u:secret[@h/x", "postgresql://u:secret\u2100@h/x"),
+        *("postgresql://u:secret@h:70000/x", "postgresql://u:secret@h/x?sslmode=never"),
         *("postgresql://u:12/secret@h/x", "postgresql://u:12#secret@h/x"),
     ],
 )
