@@ -36,6 +36,7 @@ from resprout.actors.connection.states import (
 )
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.events import Event
+from resprout.runtime.snapshot import Described
 from resprout.runtime.telling import sentence
 
 
@@ -218,7 +219,10 @@ class Gate(Generic[L]):
         self.probe_answered(link)
 
     def describe(self) -> dict[str, str | int | float | bool | None]:
-        """Facts for the tree's snapshot: state, when the next attempt is due, what went wrong last."""
+        """Facts for the tree's snapshot: state, when the next attempt is due, what went wrong last.
+
+        A live link that has a `describe` of its own adds to them.
+        """
         facts: dict[str, str | int | float | bool | None] = {
             "service": self.service,
             "state": self.state.name,
@@ -234,6 +238,8 @@ class Gate(Generic[L]):
                 pass
         if self.live is None and self.last_error is not None:
             facts["last_error"] = sentence(self.last_error)
+        if isinstance(self.live, Described):
+            facts |= self.live.describe()
         return facts
 
     @property

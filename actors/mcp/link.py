@@ -180,6 +180,10 @@ class McpLink:
             await self._idle.wait()
         await trio.lowlevel.checkpoint()
 
+    def describe(self) -> dict[str, int]:
+        """For the tree: how many tools there are, and requests in flight."""
+        return {"tools": len(self.tools), "in_flight": len(self._slots)}
+
     async def aclose(self) -> None:
         """Close the session; a stdio server gets a second to end by itself, then it is killed."""
         if self._why is None and isinstance(self._transport, StdioTransport):

@@ -317,6 +317,16 @@ class Pool:
         """How many slots are in which state."""
         return self.slots.census()
 
+    def describe(self) -> dict[str, int]:
+        """For the tree: how many connections there are, there may be, and who waits for one."""
+        counts = self.census()
+        return {
+            "in_use": counts.in_use,
+            "idle": counts.idle,
+            "max": counts.size,
+            "waiting": len(self.line),
+        }
+
     def _ring(self, now: float) -> float:
         """Interrupt statements and waiters that are due; returns the next moment something will be."""
         earliest = self.line.expire(now)

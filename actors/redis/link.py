@@ -231,6 +231,10 @@ class RedisLink:
         finally:
             self.abort(why)
 
+    def describe(self) -> dict[str, int]:
+        """For the tree: commands whose replies are awaited."""
+        return {"in_flight": len(self._line.pending)}
+
     # Writing.
 
     def _sent_at_once(self, slot: Slot, data: bytes, now: float) -> bool:

@@ -56,6 +56,22 @@ async def test_a_keeper_connects_probes_and_opens_the_gate(autojump_clock: MockC
     assert [type(event) for event in events] == [ConnectionChanged, ConnectionChanged]
 
 
+class TalkativeLink(FakeLink):
+    def describe(self) -> dict[str, int]:
+        return {"tools": 3}
+
+
+async def test_a_live_link_adds_its_own_facts_to_what_the_tree_shows(autojump_clock: MockClock) -> None:
+    server = FakeServer(make_link=TalkativeLink)
+    async with running(make_keeper(server)) as keeper:
+        assert "tools" not in keeper.gate.describe()
+        await trio.sleep(0.1)
+        assert keeper.gate.describe() == {"service": "fake", "state": "ready", "tools": 3}
+        server.link.die()
+        await trio.sleep(0.001)
+        assert "tools" not in keeper.gate.describe()
+
+
 async def test_attempts_go_on_for_a_whole_day_and_the_first_good_one_is_taken(
     autojump_clock: MockClock,
 ) -> None:
