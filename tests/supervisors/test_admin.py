@@ -1,8 +1,8 @@
 """Requests to a supervisor while it runs: OTP's statements 28, 29 and 40 to 44."""
 
 import math
-from functools import partial
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import pytest
