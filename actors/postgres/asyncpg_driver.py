@@ -44,7 +44,7 @@ class AsyncpgDriver:
         self, dsn: str, nursery: trio.Nursery, on_closed: Callable[[], None], *, name: str
     ) -> AsyncpgConnection:
         """As `Driver.connect`. TLS is verified unless the DSN or this machine say otherwise: `tls_choice`."""
-        loop = TrioLoop()
+        loop = TrioLoop(screened=True)
         await nursery.start(loop.serve)
 
         async def connect() -> asyncpg.Connection[asyncpg.Record]:

@@ -73,7 +73,9 @@ class TrioLoop:
     It has those methods of `asyncio.AbstractEventLoop` that asyncpg and asyncio's TLS layer use, and no others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, screened: bool = False) -> None:
+        """*screened*: whoever answers must begin as a Postgres does; see `SocketTransport`."""
+        self._screened = screened
         self.as_asyncio = cast("asyncio.AbstractEventLoop", self)
         self._awaited: asyncio.Future[Any] | None = None
         self._awaiter = trio.lowlevel.current_task()
@@ -326,7 +328,7 @@ class TrioLoop:
         if self._ended:
             sock.close()
             raise ConnectionAbortedError(ENDED)
-        transport = SocketTransport(self, sock, protocol)
+        transport = SocketTransport(self, sock, protocol, screened=self._screened)
         if self.transport is None or self.transport.is_closing():
             # The first that stays is the connection; others carry requests to cancel.
             self.transport = transport

@@ -24,6 +24,11 @@ BACKLOG_BYTES = 262_144  # Above it the protocol is asked to pause writing; belo
 HARMLESS = frozenset(b"PDHSXC")
 
 
+# The first message of a server asks for the login or is an error: a kind, and a length that counts itself. libpq
+# has the same upper bound.
+HEADER_BYTES, SHORTEST, LONGEST = 5, 4, 30_000
+
+
 class Host(Protocol):
     """What a transport needs from its loop."""
 
@@ -43,7 +48,10 @@ class SocketTransport(asyncio.Transport):
         bytes_read: Received so far.
     """
 
-    def __init__(self, host: Host, sock: socket.socket, protocol: asyncio.BaseProtocol) -> None:
+    def __init__(
+        self, host: Host, sock: socket.socket, protocol: asyncio.BaseProtocol, *, screened: bool = False
+    ) -> None:
+        """*screened*: let the first message in only if it can be one of Postgres."""
         super().__init__({"socket": sock, "peername": None})
         self.bytes_ordered = 0
         self.bytes_read = 0
@@ -52,6 +60,7 @@ class SocketTransport(asyncio.Transport):
         poll.register(sock, select.POLLIN)
         self._poll = poll.poll
         self._backlog = bytearray()
+        self._screened, self._head = screened, b""
         self._closing = self._paused_protocol = self._closed = self._flushing = False
         self._error: Exception | None = None
         self._resumed: trio.Event | None = None
@@ -101,9 +110,24 @@ class SocketTransport(asyncio.Transport):
             self._feed: Callable[[bytes], None] = self._feed_buffered
             self._at_end: Callable[[], object] = protocol.eof_received
         elif isinstance(protocol, asyncio.Protocol):
-            self._feed, self._at_end = protocol.data_received, protocol.eof_received
+            self._receiver, self._at_end, self._head = protocol, protocol.eof_received, b""
+            self._feed = self._feed_first if self._screened else protocol.data_received
         else:
             raise TypeError(f"{protocol!r} takes no stream of bytes")
+
+    def _feed_first(self, data: bytes) -> None:
+        """Let the first message in only if it can be one: asyncpg turns for ever on a length below four.
+
+        Raises:
+            ConnectionError: Something else than Postgres answers there.
+        """
+        self._head += data[: HEADER_BYTES - len(self._head)]
+        if len(self._head) == HEADER_BYTES:
+            length = int.from_bytes(self._head[1:], "big", signed=True)
+            if not SHORTEST <= length <= LONGEST:
+                raise ConnectionError(f"what answers there is no Postgres: it began with {self._head!r}")
+            self._feed = self._receiver.data_received
+        self._receiver.data_received(data)
 
     def _feed_buffered(self, data: bytes) -> None:
         protocol = self._protocol

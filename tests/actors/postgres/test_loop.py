@@ -4,10 +4,12 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from resprout.actors.postgres.asyncpg_driver import AsyncpgDriver
 from resprout.actors.postgres.loop import TrioLoop
 from resprout.actors.postgres.transport import BACKLOG_BYTES, SocketTransport
 
@@ -204,3 +206,22 @@ async def test_a_protocol_that_stumbles_loses_its_connection_and_nothing_else(lo
     assert listener.lost == [None]
     far.close()
     far_too.close()
+
+
+@pytest.mark.parametrize("said", [b"\x00\xff\xac\x10ij\xf4", b"R\0\0\0\0rest", b"HTTP/1.1 400 Bad Request"])
+async def test_what_is_no_postgres_is_told_at_once_and_blocks_nobody(said: bytes) -> None:
+    async def stranger(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(said[:3])
+        await trio.sleep(0.01)
+        await stream.send_all(said[3:])
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, stranger, 0)
+        port = listeners[0].socket.getsockname()[1]
+        dsn = f"postgresql://u@127.0.0.1:{port}/x?sslmode=disable"
+        with trio.fail_after(2), pytest.raises(asyncpg.ConnectionDoesNotExistError) as caught:
+            await AsyncpgDriver().connect(dsn, nursery, lambda: None, name="test")
+        assert "no Postgres" in repr(caught.value.__cause__)
+        nursery.cancel_scope.cancel()
