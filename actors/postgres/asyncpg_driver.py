@@ -19,6 +19,7 @@ import trio
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
 from resprout.actors.postgres.dsn import tls_choice
 from resprout.actors.postgres.loop import TrioLoop
+from resprout.runtime.classify import is_programming_error
 from resprout.runtime.errors import Sent
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ class AsyncpgDriver:
 
         try:
             raw = await loop.run(connect)
+        except Exception as error:
+            loop.stop()
+            if is_programming_error(error):
+                # asyncpg stumbles over a server that leaves something out. The DSN was checked before.
+                raise ConnectionError(f"the server does not speak as a Postgres does: {error!r}") from error
+            raise
         except BaseException:
             loop.stop()
             raise

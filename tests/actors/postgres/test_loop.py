@@ -225,3 +225,19 @@ async def test_what_is_no_postgres_is_told_at_once_and_blocks_nobody(said: bytes
             await AsyncpgDriver().connect(dsn, nursery, lambda: None, name="test")
         assert "no Postgres" in repr(caught.value.__cause__)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_asyncpg_cannot_follow_is_no_bug_of_ours() -> None:
+    async def incomplete(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(
+            b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"
+        )  # Welcome, ready; and no word of its version.
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, incomplete, 0)
+        dsn = f"postgresql://u@127.0.0.1:{listeners[0].socket.getsockname()[1]}/x?sslmode=disable"
+        with trio.fail_after(2), pytest.raises(ConnectionError, match="server_version"):
+            await AsyncpgDriver().connect(dsn, nursery, lambda: None, name="test")
+        nursery.cancel_scope.cancel()
