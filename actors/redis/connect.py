@@ -1,6 +1,7 @@
 """One attempt to reach a Redis: resolve, open, log in. The keeper of the connection repeats it for ever."""
 
 import inspect
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ from resprout.actors.redis.link import RedisLink
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.slot import ServerClosed
 from resprout.actors.redis.wire import SocketWire, StreamWire, Wire
+from resprout.runtime.classify import leaves
 
 UrlSource: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A URL, or a function that gives one; it is asked on each attempt, so credentials can rotate."""
@@ -75,7 +77,7 @@ async def open_wire(endpoint: Endpoint, ssl_context: ssl.SSLContext | None = Non
     """
     if endpoint.path is not None:
         return _plain(await trio.open_unix_socket(endpoint.path))
-    stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    stream = await _open_tcp(endpoint)
     try:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in TCP_OPTIONS.items():
@@ -90,6 +92,20 @@ async def open_wire(endpoint: Endpoint, ssl_context: ssl.SSLContext | None = Non
         await trio.aclose_forcefully(stream)
         raise
     return StreamWire(secure)
+
+
+async def _open_tcp(endpoint: Endpoint) -> trio.SocketStream:
+    """As `trio.open_tcp_stream`, but an error says what went wrong, and where."""
+    try:
+        return await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    except socket.gaierror as error:
+        raise socket.gaierror(error.errno, f"{error.strerror}: {endpoint.host}") from None
+    except OSError as error:
+        reason = next(leaves(error.__cause__)) if error.__cause__ is not None else error
+        if not isinstance(reason, OSError) or reason.errno is None:
+            raise
+        text = f"{os.strerror(reason.errno)}: {endpoint.host}:{endpoint.port}"
+        raise OSError(reason.errno, text) from None  # Python makes it a ConnectionRefusedError and so on.
 
 
 def _plain(stream: trio.SocketStream) -> SocketWire:

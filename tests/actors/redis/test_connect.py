@@ -1,5 +1,6 @@
 """Reaching a real Redis: logins, TLS, the wrong server, and what heals when it is put right."""
 
+import socket
 import ssl
 import tempfile
 import traceback
@@ -45,6 +46,21 @@ async def test_a_wrong_password_is_told_to_callers_and_heals_when_it_is_put_righ
             assert error.sent is Sent.NO
             passwords.append("right")
             assert await RedisClient(gate, on_down=WAIT).ping() is True
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "said"),
+    [
+        ("redis://127.0.0.1:1", ConnectionRefusedError, "Connection refused: 127.0.0.1:1"),
+        ("redis://no-such-host.invalid", socket.gaierror, ": no-such-host.invalid"),
+    ],
+)
+async def test_who_cannot_be_reached_is_told_with_the_reason(
+    url: str, kind: type[Exception], said: str
+) -> None:
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(kind, match=said):
+            await RedisConnect(url)(nursery)
 
 
 async def test_a_missing_password_is_an_authentication_error(kept) -> None:
