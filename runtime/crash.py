@@ -10,13 +10,13 @@ from resprout.runtime.exits import Crashed
 def crash_of(error: BaseException) -> Crashed:
     """*error* as an exit reason; one that cannot be printed is replaced by one that can.
 
-    Reasons are printed in messages and logs, deep inside the runtime: a `__repr__` of the application that
-    raises must not harm more than its own actor.
+    Reasons are printed in messages and logs, deep inside the runtime: a `__str__` or `__repr__` of the
+    application that raises must not harm more than its own actor.
     """
     try:
-        repr(error)
-    except Exception:  # noqa: BLE001 - a hostile __repr__ may raise anything.
-        printable = RuntimeError(f"{type(error).__qualname__}, whose repr() raises")
+        str(error), repr(error)
+    except Exception:  # noqa: BLE001 - a hostile __str__ may raise anything.
+        printable = RuntimeError(f"{type(error).__qualname__}, which cannot be printed")
         printable.__cause__ = error
         return Crashed(printable)
     return Crashed(error)

@@ -141,6 +141,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
                 raise trio.WouldBlock
             case Overflow.DROP_NEWEST:
                 if type(message) is Call:
+                    self.dropped += 1
                     raise trio.WouldBlock  # Its caller is here to be told.
                 self._drop(message, "mailbox full, newest dropped")
             case Overflow.DROP_OLDEST:

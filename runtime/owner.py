@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
+from resprout.runtime.exits import Shutdown
 from resprout.runtime.ref import Ref
 from resprout.runtime.signals import ChildExit
 
 if TYPE_CHECKING:
     from resprout.runtime.cell import Cell
     from resprout.runtime.exits import ExitReason
+
+
+OUT_OF_RESTARTS = Shutdown("reached max restart intensity")
+"""How a supervisor ends that gives up: cleanly, as in OTP, so that its own supervisor decides what follows."""
 
 
 @attrs.frozen

@@ -21,13 +21,13 @@ from resprout.runtime.crash import fatal_part
 from resprout.runtime.deadlines import Timekeeper
 from resprout.runtime.errors import ActorStopped, CallTimeoutError, MailboxFull, NotFoundError, TreeError
 from resprout.runtime.events import EventStream
-from resprout.runtime.exits import ExitReason, Normal, Shutdown
+from resprout.runtime.exits import Crashed, ExitReason, Killed, Shutdown
 from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import MessageLost
 from resprout.runtime.message import Call, Message
 from resprout.runtime.names import Registry, _current
 from resprout.runtime.nurseries import bare_nursery
-from resprout.runtime.owner import Leave, Verdict
+from resprout.runtime.owner import OUT_OF_RESTARTS, Leave, Verdict
 from resprout.runtime.recipe import Recipe
 from resprout.runtime.ref import Ref
 from resprout.runtime.snapshot import Snapshot, snapshot_of
@@ -109,9 +109,9 @@ class System:
 
     @property
     def gave_up(self) -> bool:
-        """Whether the root ended by itself and not well: crashed, or out of restarts."""
+        """Whether the root ended by itself and not well: crashed, killed, or out of restarts."""
         reason = self._planted().exit_reason
-        return self._over.is_set() and not isinstance(reason, Normal) and not _asked(reason)
+        return self._over.is_set() and (isinstance(reason, Crashed | Killed) or reason == OUT_OF_RESTARTS)
 
     @asynccontextmanager
     async def running(self, tree: Recipe) -> AsyncIterator[System]:
@@ -179,10 +179,6 @@ class System:
     def _note_letter(self, path: str, message: Message, why: str) -> None:
         self.dead_letter_count += 1
         self.dead_letters.append(DeadLetter(path, message.method, why, trio.current_time()))
-
-
-def _asked(reason: ExitReason) -> bool:
-    return isinstance(reason, Shutdown) and reason.detail in ("the runtime stops", "auto_shutdown")
 
 
 @asynccontextmanager

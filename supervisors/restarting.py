@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from resprout.runtime import Actor, Event, Life, Shutdown, Signal, StartFailed
-from resprout.runtime.owner import Leave, Restart
+from resprout.runtime.owner import OUT_OF_RESTARTS, Leave, Restart
 from resprout.supervisors.cooldown import CoolDown
 from resprout.supervisors.ledger import Ledger
 from resprout.supervisors.spec import AutoShutdown, ChildSpec, SupervisorSpec
@@ -119,7 +119,7 @@ class Restarting(Actor):
             self._retry_in(pause, cell)
         self.context.emit(LimitReached(actor=self.context.path, child=cell.path, pause=pause))
         if pause is None:
-            self._leave("reached max restart intensity")
+            self._leave(OUT_OF_RESTARTS)
         return None
 
     def _left(self, spec: ChildSpec, reason: ExitReason) -> None:
@@ -136,15 +136,15 @@ class Restarting(Actor):
             case _:
                 done = False
         if done:
-            self._leave("auto_shutdown")
+            self._leave(Shutdown("auto_shutdown"))
 
     def _significant_alive(self, besides: ChildSpec) -> bool:
         others = (spec for spec in self._specs.values() if spec.significant and spec.id != besides.id)
         return any(self._cell.children[spec.id].life is not Life.STOPPED for spec in others)
 
-    def _leave(self, why: str) -> None:
+    def _leave(self, reason: Shutdown) -> None:
         self._leaving = True
-        self.context.stop(Shutdown(why))
+        self.context.stop(reason)
 
     def _drops(self, spec: ChildSpec) -> bool:
         """Whether a child that has ended for good is forgotten, or kept to be restarted on request."""

@@ -32,12 +32,20 @@ from resprout.supervisors import Supervisor
 
 
 class HostileError(Exception):
-    """Cannot even be printed."""
+    """Cannot be told."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+class MoreHostileError(Exception):
+    """Cannot be shown."""
 
     def __repr__(self) -> str:
         raise ZeroDivisionError
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return "harmless"
 
 
 class HostileArgument:
@@ -93,18 +101,19 @@ def tree(end: Callable[[], object] | None = None) -> object:
     )
 
 
-async def test_an_error_that_cannot_be_printed_is_a_crash_like_any_other() -> None:
+@pytest.mark.parametrize("kind", [HostileError, MoreHostileError])
+async def test_an_error_that_cannot_be_printed_is_a_crash_like_any_other(kind: type[Exception]) -> None:
     seen: list[str] = []
     async with open_runtime(tree()) as runtime:
         runtime.events.subscribe(lambda event: seen.append(str(event)))
-        with pytest.raises(ActorCrashed, match=r"HostileError, whose repr\(\) raises") as caught:
-            await ROGUE.call(Rogue.fail, HostileError())
-        assert isinstance(caught.value.cause.__cause__, HostileError)
-        await ROGUE.call(Rogue.fail_beside, HostileError())
+        with pytest.raises(ActorCrashed, match="HostileError, which cannot be printed") as caught:
+            await ROGUE.call(Rogue.fail, kind())
+        assert isinstance(caught.value.cause.__cause__, kind)
+        await ROGUE.call(Rogue.fail_beside, kind())
         await wait_all_tasks_blocked()
         assert await ROGUE.call(Rogue.ping) == "pong"
         assert runtime.snapshot().children[1].restarts == 2
-        assert "HostileError" in (runtime.snapshot().children[1].last_exit or "")
+        assert kind.__name__ in (runtime.snapshot().children[1].last_exit or "")
         assert not runtime.events.broken
 
 
