@@ -12,7 +12,7 @@ from resprout.actors.process import users
 from resprout.actors.process.binaries import find
 from resprout.actors.process.installation import reachable
 from resprout.actors.process.osprocess import OsProcess, spawn
-from resprout.actors.process.place import Place
+from resprout.actors.process.place import Place, drop_stale_pid_file
 from resprout.actors.process.ports import free_port, is_free
 from resprout.actors.process.procfs import Identity
 from resprout.actors.process.ready import Runs, answers
@@ -107,6 +107,8 @@ class Server:
             self.place.hold(who)
             self._program = await reachable(find(self.recipe.program), self.recipe.installed, who)
             self.cleared = await self.place.clear(str(self._program))
+            if self.recipe.pid_file is not None:
+                drop_stale_pid_file(Path(self._fill(self.recipe.pid_file)), str(self._program))
             await self._prepare(who)
             while not await self._try_start(who, self._choose_port()):
                 pass

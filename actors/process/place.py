@@ -160,6 +160,24 @@ class Place:
             return ""
 
 
+def drop_stale_pid_file(path: Path, program: str) -> None:
+    """Remove the file in which a server noted its pid, if that number now means somebody else.
+
+    Postgres does not start while a process has the number that its killed predecessor wrote down. That may be
+    one that has ended and that nobody reaps, which in a container can last for ever, or a stranger. Is there
+    no such process, the file stays: Postgres then looks for more, such as shared memory still in use.
+    """
+    try:
+        info = procfs.inspect(int(path.read_text().partition("\n")[0]))
+    except (OSError, ValueError):
+        return  # There is none, or it is not ours to judge.
+    if info is None:
+        return
+    runs = None if info.zombie else procfs.program_of(info.identity.pid)
+    if runs is None or (runs and Path(runs).name != Path(program).name):
+        path.unlink(missing_ok=True)
+
+
 def _make_way(path: Path, mode: int) -> None:
     """Make *path* and what is missing above it; the permissions of what exists are its maker's business."""
     for missing in [above for above in (*reversed(path.parents), path) if not above.exists()]:

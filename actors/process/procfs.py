@@ -81,13 +81,13 @@ def strays(home: Path, program: str, group: int) -> tuple[Identity, ...]:
         except OSError:  # Ended, or another user's: not ours to touch.
             continue
         if Path(here).is_relative_to(home) and (
-            info.group == group or _program_of(info.identity.pid) in (program, None)
+            info.group == group or program_of(info.identity.pid) in (program, None)
         ):
             found.append(info.identity)
     return tuple(found)
 
 
-def _program_of(pid: int) -> str | None:
+def program_of(pid: int) -> str | None:
     """What *pid* runs; None while it is ending: it has no program any more, but still holds files and shares."""
     try:
         return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")

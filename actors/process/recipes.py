@@ -49,6 +49,7 @@ class ServerRecipe:
             for a user who cannot reach it where it is.
         stop_signal: Asks for an orderly end. What lives on after *stop_within* seconds is killed.
         start_within: Seconds from its start to its first good answer.
+        pid_file: Where it notes its pid, if it does not start while a process of that number exists.
     """
 
     service: str
@@ -65,6 +66,7 @@ class ServerRecipe:
     stop_signal: int = signal.SIGTERM
     stop_within: float = 5.0
     start_within: float = 15.0
+    pid_file: str | None = None
 
 
 Fsync = Literal["always", "everysec", "no"]
@@ -135,6 +137,7 @@ def postgres(
         installed=2,  # bin and, beside it, lib and share.
         stop_signal=signal.SIGINT,  # "Fast": ends the sessions, writes a checkpoint, stops.
         start_within=30.0,  # Recovery after a kill replays the write-ahead log first.
+        pid_file="{data}/pgdata/postmaster.pid",
     )
 
 

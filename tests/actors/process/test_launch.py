@@ -91,6 +91,26 @@ async def test_postgres_survives_a_kill_of_its_first_process_alone(make: Make) -
     assert (await server.start()).port == endpoint.port
 
 
+@pytest.mark.parametrize("words", [("true",), ("sleep", "60")], ids=["ended but not reaped", "a stranger"])
+async def test_postgres_starts_though_the_number_of_its_killed_predecessor_is_taken(
+    make: Make, words: tuple[str, ...]
+) -> None:
+    server = make(postgres(durable=False))
+    await server.start()
+    await server.stop()
+    user = 65534 if os.geteuid() == 0 else None  # As Postgres: it does not mind processes of others.
+    with subprocess.Popen(words, user=user) as taken:  # noqa: ASYNC220 - it does not wait.
+        note = server.place.data / "pgdata/postmaster.pid"
+        note.write_text(f"{taken.pid}\n{note.parent}\n1\n5432\n\n127.0.0.1\n\n")
+        if user is not None:
+            os.chown(note, user, user)
+        try:
+            await trio.sleep(0.1)
+            await server.start()
+        finally:
+            taken.kill()
+
+
 async def test_a_half_made_data_directory_is_made_again(make: Make) -> None:
     server = make(postgres(durable=False))
     with trio.move_on_after(0.15):  # In the middle of initdb.
