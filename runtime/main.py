@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -67,7 +68,9 @@ async def serve(tree: Recipe) -> int:
                 print(f"resprout: the tree did not start: {error}", file=sys.stderr)  # noqa: T201 - the same.
                 return GAVE_UP
             code = FORCED if forced.is_set() else code
-            log.info("TreeEnded", tree=tree.id, exit_code=code)
+            how = "gave up: see the errors above" if code == GAVE_UP else "stopped"
+            level = logging.ERROR if code == GAVE_UP else logging.INFO
+            log.log(level, "TreeEnded", tree=tree.id, how=how, exit_code=code)
             return code
 
 

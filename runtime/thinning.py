@@ -9,8 +9,8 @@ from typing import Final
 
 import attrs
 
-FREE: Final = 3
-"""So many lines are written at once, before any is held back."""
+FREE: Final = 5
+"""So many lines are written at once, before any is held back: all the crashes that lead to a default limit."""
 
 FIRST_GAP: Final = 10.0
 LAST_GAP: Final = 300.0
