@@ -129,6 +129,17 @@ async def test_a_cancelled_call_is_withdrawn(autojump_clock: MockClock) -> None:
         assert await DESK.call(Desk.notes) == [4]
 
 
+async def test_a_withdrawn_call_never_runs_even_if_it_stays_in_the_queue(autojump_clock: MockClock) -> None:
+    async with open_runtime(desk()):
+        DESK.cast(Desk.nap, 4)
+        for number in range(6):
+            DESK.cast(Desk.add, number)  # So few are withdrawn that nobody clears the queue.
+        with trio.move_on_after(1):
+            await DESK.call(Desk.add, 99)
+        DESK.cast(Desk.add, 6)
+        assert await DESK.call(Desk.notes) == [4, *range(7)]
+
+
 async def test_messages_of_one_sender_are_handled_in_their_order() -> None:
     async with open_runtime(desk()):
         for number in range(500):

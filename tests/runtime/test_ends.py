@@ -145,6 +145,18 @@ async def test_an_on_stop_that_swallows_its_kill_was_killed_all_the_same(autojum
     assert [type(reason) for reason in reasons] == [Killed]
 
 
+async def test_a_kill_counts_above_the_crash_it_finds(autojump_clock: MockClock) -> None:
+    async with open_runtime(alone([], partial(trio.sleep, 60), shutdown=100)) as runtime:
+        reasons = exits(runtime)
+        await TARGET.call(Target.beside, fail_soon)
+        await trio.sleep(5)  # It crashed, and takes its time to stop.
+        before = trio.current_time()
+        runtime.abort()
+        await runtime.wait()
+        assert trio.current_time() == before
+    assert reasons == [Killed("aborted")]
+
+
 async def test_no_message_begins_after_the_actor_was_struck() -> None:
     done: list[str] = []
     async with open_runtime(alone(done, shutdown=BRUTAL_KILL)) as runtime:
@@ -313,6 +325,25 @@ async def test_what_is_left_of_an_ended_actor_cannot_act_for_its_successor() -> 
         assert stale.ref.path == "app/t"
 
 
+async def test_nothing_can_be_added_to_an_actor_whose_children_are_being_stopped(
+    autojump_clock: MockClock,
+) -> None:
+    class Parent(Target):
+        async def on_start(self) -> None:
+            await self.context.spawn("kid", partial(Target, [], partial(trio.sleep, 4)))
+
+    async with trio.open_nursery() as nursery, open_runtime(child("p", partial(Parent, []))) as runtime:
+        parent = runtime.ref("p").instance
+        assert isinstance(parent, Parent)
+
+        async def interfere() -> None:
+            await trio.sleep(2)
+            with pytest.raises(RuntimeError, match="has ended"):
+                parent.context.start_soon(trio.sleep_forever)
+
+        nursery.start_soon(interfere)
+
+
 @pytest.mark.parametrize("how", ["handler", "background"])
 async def test_a_crashed_actor_that_cannot_end_is_reported_even_if_nobody_waits_for_it(
     how: str, autojump_clock: MockClock
@@ -340,6 +371,25 @@ async def test_a_crashed_actor_that_cannot_end_is_reported_even_if_nobody_waits_
         assert "stubborn" in stuck.stack or "shielded_nap" in stuck.stack
         await trio.sleep(40)
         assert runtime.snapshot().children[0].life == "running"
+
+
+async def test_the_report_of_an_end_names_the_message_in_work_and_no_earlier_one(
+    autojump_clock: MockClock,
+) -> None:
+    named: list[str | None] = []
+    async with open_runtime(alone([])) as runtime:
+        runtime.events.subscribe(
+            lambda event: named.append(event.message) if isinstance(event, ActorExited) else None
+        )
+        with pytest.raises(ActorCrashed):
+            await TARGET.call(Target.crash)
+        await TARGET.call(Target.beside, fail_soon)
+        assert runtime.snapshot().children[0].handling is None
+        await trio.sleep(2)
+        assert named == ["crash", None]
+        TARGET.cast(Target.nap, 9)
+        await wait_all_tasks_blocked()
+        assert runtime.snapshot().children[0].handling == "nap"
 
 
 async def test_age_counts_from_the_end_while_an_actor_is_down(autojump_clock: MockClock) -> None:

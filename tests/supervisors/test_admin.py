@@ -266,6 +266,9 @@ async def test_a_child_that_is_restarting_is_shown_so_and_can_only_be_terminated
         await trio.sleep(100)
         assert life(runtime, "app/a") == "stopped"
         assert journal.count("+a") == 1
+        await ROOT.call(Supervisor.restart_child, "a")  # The order to stop was for the one before.
+        await trio.sleep(1)
+        assert (life(runtime, "app/a"), generation(runtime, "app/a")) == ("running", 2)
 
 
 async def test_requests_are_served_between_the_retries_of_a_group(autojump_clock: MockClock) -> None:

@@ -205,3 +205,17 @@ async def test_a_pause_that_was_overtaken_restarts_nobody_twice(autojump_clock: 
         await trio.sleep(30)
         assert generation(runtime, "app/a") == 2
         assert journal.count("+a") == 2
+
+
+async def test_a_pause_that_was_overtaken_does_not_cut_the_next_one_short(autojump_clock: MockClock) -> None:
+    root = Name(Supervisor, "root")
+    tree = supervisor("app", player("a", []), on_limit=CoolDown(10), intensity=0, name=root)
+    async with open_runtime(tree) as runtime:
+        crash("a")  # Until 10.
+        await trio.sleep(1)
+        await root.call(Supervisor.cycle_child, "a")
+        crash("a")  # Until 21.
+        await trio.sleep(19)
+        assert life(runtime, "app/a") == "restarting"
+        await trio.sleep(2)
+        assert life(runtime, "app/a") == "running"

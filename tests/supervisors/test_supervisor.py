@@ -282,6 +282,27 @@ async def test_a_sibling_that_crashes_while_its_group_stops_is_not_counted_and_n
         assert journal.count("+b") == 2
 
 
+@pytest.mark.parametrize("reason", [Normal(), Crashed(OSError())])
+async def test_a_sibling_that_ends_for_good_while_its_group_stops_does_not_upset_the_restart(
+    reason: ExitReason, autojump_clock: MockClock
+) -> None:
+    tree = supervisor(
+        "app",
+        player("a", []),
+        player("t", [], restart=TEMPORARY, significant=True),
+        player("c", [], Plan(stop_takes=3)),
+        strategy=ONE_FOR_ALL,
+        auto_shutdown=AutoShutdown.ANY_SIGNIFICANT,
+    )
+    async with open_runtime(tree) as runtime:
+        crash("a")
+        await trio.sleep(1)
+        finish("t", reason)  # While c takes its time to stop.
+        await trio.sleep(10)
+        assert [life(runtime, f"app/{id}") for id in "atc"] == ["running", "gone", "running"]
+        assert generation(runtime, "app") == 1
+
+
 async def test_a_restarted_supervisor_brings_back_its_first_children_only_in_their_first_order() -> None:
     journal: Journal = []
     shelf = Name(Supervisor, "shelf")
@@ -593,6 +614,19 @@ async def test_all_significant_waits_for_the_last_of_them() -> None:
         finish("t")
         await wait_all_tasks_blocked()
         assert life(runtime, "app/shelf") == "stopped"
+
+
+async def test_a_significant_child_that_waits_for_its_restart_has_not_ended(
+    autojump_clock: MockClock,
+) -> None:
+    patient = Backoff(floor=50, base=50, cap=50)
+    family = [player(id, [], significant=True, restart=TRANSIENT, backoff=patient) for id in "st"]
+    async with open_runtime(supervisor("app", *family, auto_shutdown=ALL)) as runtime:
+        crash("s")
+        await trio.sleep(1)
+        finish("t")
+        await trio.sleep(60)
+        assert (life(runtime, "app"), life(runtime, "app/s")) == ("running", "running")
 
 
 async def test_neither_a_crash_nor_an_order_nor_another_childs_end_shuts_down() -> None:
