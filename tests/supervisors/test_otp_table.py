@@ -30,4 +30,4 @@ def test_every_test_that_the_table_names_exists() -> None:
 
 def test_every_row_names_a_test_or_says_that_there_is_none() -> None:
     rows = [row for row in PAGE.splitlines() if re.match(r"\| \d", row)]
-    assert [row for row in rows if "`test_" not in row and "| – | n" not in row] == []
+    assert [row for row in rows if "`test_" not in row and "| \N{EN DASH} | n" not in row] == []
