@@ -27,8 +27,9 @@ class Actor:
     """Handles one message at a time; only its own methods touch its state.
 
     Derive, usually with `attrs.define`, and add public `async` methods. An exception that leaves a method
-    crashes the actor and the supervisor starts a fresh one, except a `ReplyError`, which is an answer: it is
-    raised in the caller and the actor lives. What must survive a restart belongs in another actor or a store.
+    crashes the actor and the supervisor starts a fresh one, except a `ReplyError` (or a group of nothing
+    else), which is an answer: it is raised in the caller and the actor lives. What must survive a restart
+    belongs in another actor or a store.
     """
 
     __slots__ = ("__weakref__", "context")

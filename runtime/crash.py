@@ -1,10 +1,27 @@
-"""From an exception that left an actor's code to a reason that can be told, and to what stops a process."""
+"""What an exception that left an actor's code is: an answer, a crash, or what stops the whole process."""
 
 from __future__ import annotations
 
 import trio
 
+from resprout.runtime.errors import ReplyError
 from resprout.runtime.exits import Crashed
+
+
+def only_replies(group: ExceptionGroup[Exception]) -> Exception:
+    """The answer in *group*: its only reply error, or all of it if there are several. Else raise *group*.
+
+    A remote's failure must not crash an actor only because it asked several remotes at once, in a nursery.
+
+    >>> only_replies(ExceptionGroup("", [ExceptionGroup("", [ReplyError("no")])]))
+    ReplyError('no')
+    """
+    if group.split(ReplyError)[1] is not None:
+        raise group
+    error: Exception = group
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def crash_of(error: BaseException) -> Crashed:

@@ -14,7 +14,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_task_resched
 
 from resprout.runtime.actor import Actor, protocol_of
 from resprout.runtime.context import Context
-from resprout.runtime.crash import crash_of
+from resprout.runtime.crash import crash_of, only_replies
 from resprout.runtime.errors import ActorCrashed, ActorStopped, ReplyError, StartTimeout, UnknownMessageError
 from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
 from resprout.runtime.life import Life
@@ -167,6 +167,8 @@ class Incarnation:
                 result = await work
             except ReplyError as error:
                 self._answer(message, error)
+            except ExceptionGroup as group:  # What a handler's nursery makes of a reply error.
+                self._answer(message, only_replies(group))
             else:
                 if type(message) is Call:
                     message.reply(result)

@@ -94,8 +94,8 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         """Let the actor look at its mail."""
         sleeper = self.sleeper
         if sleeper is not None:
+            reschedule(sleeper)  # Raises in a foreign thread: then it must be found asleep by the next one.
             self.sleeper = None
-            reschedule(sleeper)
 
     def signal(self, signal: Signal) -> None:
         """Put *signal* into the control lane, ahead of all mail."""

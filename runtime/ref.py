@@ -74,6 +74,8 @@ class Address(Generic[A]):
 
         A cast to an actor that has ended becomes a dead letter.
 
+        From another thread use `trio.from_thread.run_sync(ref.cast, …)`.
+
         Raises:
             MailboxFull: The mailbox is full and its overflow rule drops nothing.
         """
@@ -81,9 +83,9 @@ class Address(Generic[A]):
         mailbox = cell.mailbox
         message = Message(method.__name__, args, kwargs)
         if len(mailbox.queue) < mailbox.limit:
-            mailbox.queue.append(message)
             if mailbox.sleeper is not None:
-                mailbox.wake()
+                mailbox.wake()  # First: it raises in a foreign thread, and then nothing must be queued.
+            mailbox.queue.append(message)
         else:
             _squeeze_in(cell, message)
 

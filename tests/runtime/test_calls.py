@@ -51,6 +51,16 @@ class Desk(Actor):
     async def deny(self) -> None:
         raise NoSuchUser("ada")
 
+    async def ask_around(self, *errors: Exception) -> None:
+        """What a handler does that uses several services at once: trio wraps what fails in a group."""
+
+        async def ask(error: Exception) -> None:
+            raise error
+
+        async with trio.open_nursery() as nursery:
+            for error in errors:
+                nursery.start_soon(ask, error)
+
     async def call_self(self) -> None:
         await self.context.ref.call(Desk.add, 1)
 
@@ -89,6 +99,37 @@ async def test_a_reply_error_goes_to_the_caller_and_the_actor_lives() -> None:
         with pytest.raises(NoSuchUser, match="ada"):
             await DESK.call(Desk.deny)
         assert runtime.snapshot().children[0].generation == 1
+
+
+async def test_a_reply_error_in_a_group_is_an_answer_too_and_comes_out_bare() -> None:
+    async with open_runtime(desk()) as runtime:
+        with pytest.raises(NoSuchUser, match="ada"):
+            await DESK.call(Desk.ask_around, NoSuchUser("ada"))
+        with pytest.raises(ExceptionGroup) as caught:
+            await DESK.call(Desk.ask_around, NoSuchUser("ada"), NoSuchUser("bob"))
+        assert sorted(str(error) for error in caught.value.exceptions) == ["ada", "bob"]
+        DESK.cast(Desk.ask_around, NoSuchUser("ada"))
+        await DESK.call(Desk.add, 1)
+        assert runtime.snapshot().children[0].generation == 1
+
+
+async def test_a_group_with_any_other_error_is_a_crash() -> None:
+    async with open_runtime(desk()) as runtime:
+        with pytest.raises(ActorCrashed) as caught:
+            await DESK.call(Desk.ask_around, NoSuchUser("ada"), OSError("boom"))
+        assert isinstance(caught.value.cause, ExceptionGroup)
+        assert len(caught.value.cause.exceptions) == 2
+        await wait_all_tasks_blocked()
+        assert runtime.snapshot().children[0].generation == 2
+
+
+async def test_a_cast_from_another_thread_is_refused_and_hurts_nobody() -> None:
+    async with open_runtime(desk()):
+        await wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="must be called from async context"):
+            await trio.to_thread.run_sync(DESK.cast, Desk.add, 1)
+        await trio.to_thread.run_sync(trio.from_thread.run_sync, DESK.cast, Desk.add, 2)  # This is the way.
+        assert await DESK.call(Desk.notes) == [2]
 
 
 async def test_mail_that_waited_survives_the_crash_and_the_crashing_message_is_not_tried_again() -> None:
