@@ -105,7 +105,7 @@ class Context(Generic[A]):
     def after(
         self,
         seconds: float,
-        method: Callable[Concatenate[B, P], Awaitable[object]],
+        method: Callable[Concatenate[A, P], Awaitable[object]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -116,7 +116,7 @@ class Context(Generic[A]):
     def every(
         self,
         seconds: float,
-        method: Callable[Concatenate[B, P], Awaitable[object]],
+        method: Callable[Concatenate[A, P], Awaitable[object]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resprout.runtime import Actor, Name, ShutdownTime
+
+A = TypeVar("A", bound="Actor")
 
 
 class AutoShutdown(enum.Enum):
@@ -125,9 +127,9 @@ class SupervisorSpec(ChildSpec):
 
 def child(
     id: str,
-    start: Callable[[], Actor],
+    start: Callable[[], A],
     *,
-    name: Name[Any] | None = None,
+    name: Name[A] | None = None,
     restart: RestartType = PERMANENT,
     shutdown: ShutdownTime = DEFAULT_SHUTDOWN,
     significant: bool = False,
@@ -153,7 +155,7 @@ def child(
     return ChildSpec(
         id=id,
         start=start,
-        name=name,
+        name=cast("Name[Actor] | None", name),  # A recipe is not generic in its actor.
         restart=restart,
         shutdown=shutdown,
         significant=significant,

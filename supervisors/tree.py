@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def supervisor(
     id: str,
     *children: ChildSpec,
-    name: Name[Any] | None = None,
+    name: Name[Supervisor] | None = None,
     strategy: Strategy = ONE_FOR_ONE,
     intensity: int = 3,
     period: float = 5.0,
@@ -70,7 +70,7 @@ def supervisor(
 def dynamic_supervisor(
     id: str,
     *,
-    name: Name[Any] | None = None,
+    name: Name[DynamicSupervisor] | Name[Supervisor] | None = None,
     max_children: int | None = None,
     intensity: int = 3,
     period: float = 5.0,

@@ -8,7 +8,7 @@ await request_restart(socket, "app/redis")
 import os
 import socket as sockets
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
@@ -101,7 +101,7 @@ def is_live(path: Path) -> bool:
         return True
 
 
-async def request(socket: Path, verb: Verb | str, *, timeout: float = 10.0, **args: object) -> Any:
+async def request(socket: Path, verb: Verb | str, *, timeout: float = 10.0, **args: object) -> object:
     """Ask the runtime at *socket*, and return what it answers as plain data.
 
     Args:

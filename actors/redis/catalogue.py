@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from redis.commands import AsyncCoreCommands, AsyncRedisModuleCommands
 from redis.commands.core import AsyncScript, BitFieldOperation
 from redis.event import EventDispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
     from redis.typing import KeyT, ScriptTextT
 
@@ -26,20 +26,20 @@ class Catalogue(AsyncRedisModuleCommands, AsyncCoreCommands):  # type: ignore[mi
         self._vocabulary = vocabulary
 
     @property
-    def response_callbacks(self) -> Any:
+    def response_callbacks(self) -> MutableMapping[str, Callable[..., object]]:
         """redis-py's functions that shape replies, by command name."""
         return self._vocabulary.shapes
 
-    def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
+    def set_response_callback(self, command: str, callback: Callable[..., object]) -> None:
         """Shape the replies of *command* with *callback*; shared with clients made by `using`."""
         self._vocabulary.shapes[command] = callback
         self._vocabulary.forget()
 
-    def get_encoder(self) -> Any:
+    def get_encoder(self) -> object:
         """redis-py's encoder of arguments."""
         return self._vocabulary.encoder
 
-    def get_connection_kwargs(self) -> dict[str, Any]:
+    def get_connection_kwargs(self) -> dict[str, object]:
         """The settings redis-py's commands look at."""
         return {"decode_responses": self._vocabulary.decode}
 

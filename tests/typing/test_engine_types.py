@@ -1,8 +1,8 @@
-"""What type checkers see of actors, refs, names and supervisors; wrong uses are pinned as errors."""
+"""What type checkers see of actors, refs, names and supervisors; wrong uses stand in `test_mistakes`."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Self, assert_type
+from typing import Generic, Self, TypeVar, assert_type
 
 import attrs
 import trio
@@ -30,6 +30,8 @@ from resprout import (
     supervisor,
 )
 
+T = TypeVar("T")
+
 
 @attrs.define
 class Counter(Actor):
@@ -42,6 +44,15 @@ class Counter(Actor):
 
     async def rename(self, name: str) -> None: ...
 
+    async def greet(self, name: str, greeting: str = "hello") -> str:
+        return f"{greeting} {name}"
+
+    # The slash is for mypy: without it, `self` might be one of *fields*.
+    async def log_all(self, /, *lines: str, **fields: int) -> None: ...
+
+    def peek(self) -> int:
+        return self.total
+
     async def on_start(self) -> None:
         assert_type(self.context.ref, Ref[Self])
         assert_type(await self.context.ref.call(Counter.add, 1), int)
@@ -52,8 +63,6 @@ class Counter(Actor):
         assert_type(self.context.lookup(COUNTER), Ref["Counter"])
         assert_type(self.context.monitor(COUNTER), Callable[[], None])
         self.context.start_soon(self.beside, 1, "two")
-        self.context.start_soon(self.beside, "one", "two")  # type: ignore[arg-type]
-        self.context.after(1.0, Counter.add, "two")  # type: ignore[arg-type]
 
     async def beside(self, number: int, word: str) -> None: ...
 
@@ -68,11 +77,26 @@ class Plain(Actor):
 
 
 class Twice(Counter):
-    """Inherits its messages."""
+    """Inherits its messages, and has one of its own."""
+
+    async def double(self) -> None: ...
+
+
+@attrs.define
+class Box(Actor, Generic[T]):
+    """Generic: its messages are named with what it holds, `Box[int].put`."""
+
+    held: T
+
+    async def put(self, value: T) -> None: ...
+
+    async def get(self) -> T:
+        return self.held
 
 
 COUNTER = Name(Counter, "counter")
 TWICE = Name(Twice, "twice")
+INTS = Name(Box[int], "ints")
 ROOMS = Name(DynamicSupervisor, "rooms")
 
 
@@ -94,17 +118,31 @@ async def calls(ref: Ref[Counter], address: Address[Counter], twice: Ref[Twice])
     assert_type(COUNTER, Name[Counter])
 
 
-async def mistakes(ref: Ref[Counter], plain: Ref[Plain]) -> None:
-    await ref.call(Counter.add, "2")  # type: ignore[arg-type]
-    await ref.call(Counter.add)  # type: ignore[call-arg]
-    await ref.call(Counter.add, 2, 3)  # type: ignore[call-arg]
-    await ref.call(Counter.add, 2, colour=3)  # type: ignore[call-arg]
-    ref.cast(Counter.rename, 2)  # type: ignore[arg-type]
-    await ref.send(Counter.rename)  # type: ignore[call-arg]
-    await plain.call(Counter.add, 2)  # type: ignore[arg-type]
-    COUNTER.cast(Plain.ping)  # type: ignore[arg-type]
-    await ref.call(Counter.on_hold, 2)  # type: ignore[attr-defined]
-    await ref.channel(Counter.rename).send(2)  # type: ignore[arg-type]
+async def parameters(ref: Ref[Counter]) -> None:
+    """Defaults, keywords and variable arguments of a method are those of its message."""
+    assert_type(await ref.call(Counter.greet, "x"), str)
+    assert_type(await ref.call(Counter.greet, "x", "good morning"), str)
+    assert_type(await ref.call(Counter.greet, greeting="good morning", name="x"), str)
+    await ref.call(Counter.log_all)
+    await ref.call(Counter.log_all, "a", "b", c=3)
+
+
+async def generics(ref: Ref[Box[int]], context: Context[Box[int]]) -> None:
+    assert_type(INTS, Name[Box[int]])
+    assert_type(await ref.call(Box[int].get), int)
+    assert_type(await INTS.call(Box[int].put, 3), None)
+    assert_type(context.ref, Ref[Box[int]])
+    context.after(1.0, Box[int].put, 3)
+    child("ints", partial(Box[int], 1), name=INTS)
+
+
+async def relations(context: Context[Plain], ref: Ref[Counter], address: Address[Counter]) -> None:
+    assert_type(context.monitor(ref), Callable[[], None])
+    assert_type(context.monitor(address), Callable[[], None])
+    context.link(ref)
+    context.link(COUNTER)
+    assert_type(address.within(1.5), Address[Counter])
+    assert_type(ref.instance, Actor | None)
 
 
 async def trees(system: System, context: Context[Counter]) -> None:
@@ -119,14 +157,9 @@ async def trees(system: System, context: Context[Counter]) -> None:
     assert_type(await ROOMS.call(DynamicSupervisor.start_child, leaf), str)
     assert_type(await ROOMS.call(Supervisor.which_children), list[ChildInfo])
     assert_type(await ROOMS.call(Supervisor.count_children), ChildCounts)
-    await ROOMS.call(Supervisor.terminate_child, 7)  # type: ignore[arg-type]
-    child("counter", Counter(1))  # type: ignore[arg-type]
-    child("counter", Counter)  # type: ignore[arg-type] # An argument is missing.
-    supervisor("app", Counter)  # type: ignore[arg-type]
     context.stop(Normal())
-    context.stop("normal")  # type: ignore[arg-type]
 
 
 def test_the_types_are_checked_by_mypy_and_pyright() -> None:
     """Nothing to run: `make types` reads this file."""
-    assert all((calls, mistakes, trees))
+    assert all((calls, parameters, generics, relations, trees))
