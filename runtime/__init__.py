@@ -41,6 +41,7 @@ from resprout.runtime.lifecycle import (
     ActorStuck,
     CastFailed,
     MessageLost,
+    StuckActorEnded,
 )
 from resprout.runtime.logs import log_events, log_to_stderr
 from resprout.runtime.mailbox import Mailbox, MailboxStatistics, Overflow
@@ -111,6 +112,7 @@ __all__ = [
     "Snapshot",
     "StartFailed",
     "StartTimeout",
+    "StuckActorEnded",
     "Subscriber",
     "SubscriberFailed",
     "System",

@@ -25,13 +25,12 @@ from resprout.runtime.owner import Leave, Owner, Spawner, Verdict
 from resprout.runtime.recipe import BrutalKill, Recipe
 from resprout.runtime.satellites import Satellites
 from resprout.runtime.signals import StopOrder
-from resprout.runtime.stuck import STUCK_AFTER, report_if_stuck
+from resprout.runtime.stuck import StuckWatch
 from resprout.runtime.timers import Timers
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task
 
-    from resprout.runtime.deadlines import Alarm
     from resprout.runtime.message import Message
     from resprout.runtime.system import System
 
@@ -41,7 +40,6 @@ class Cell:
 
     __slots__ = (
         "__weakref__",
-        "_alarm",
         "_ended",
         "_final",
         "_monitors",
@@ -49,6 +47,7 @@ class Cell:
         "_pausing",
         "_satellites",
         "_starter",
+        "_stuck_watch",
         "_timers",
         "alive",
         "children",
@@ -94,7 +93,7 @@ class Cell:
         self._final = False  # Whether the end that was ordered is for good.
         self._starter: Task | None = None
         self._ended: trio.Event | None = None
-        self._alarm: Alarm | None = None
+        self._stuck_watch: StuckWatch | None = None
         if recipe.name is not None:
             system.registry.register(recipe.name.key, self)
 
@@ -230,15 +229,16 @@ class Cell:
             self._ended = trio.Event()
         return self._ended
 
-    def watch_end(self) -> None:
-        """The incarnation was cancelled: report it if it still runs after a while."""
-        if self._alarm is None:
-            self._alarm = self.system.clock.at(trio.current_time() + STUCK_AFTER, self._still_here)
+    def watch_end(self, grace: float = 0.0) -> None:
+        """The incarnation was cancelled, or will be in *grace* seconds: report it if it runs on after that."""
+        if self._stuck_watch is None:
+            self._stuck_watch = StuckWatch(self)
+        self._stuck_watch.expect(trio.current_time() + grace)
 
-    def _still_here(self) -> None:
-        self._alarm = None
-        if self.incarnation is not None:
-            report_if_stuck(self, self.incarnation, self._satellites)
+    def late_satellites(self) -> list[Task]:
+        """The background tasks that were cancelled because the incarnation ends, and still run."""
+        satellites = self._satellites
+        return satellites.tasks() if satellites is not None and satellites.ending else []
 
     def close(self) -> None:
         """Nothing runs here until it is launched anew: refuse mail and free the name, all below too."""
@@ -357,9 +357,9 @@ class Cell:
 
     def ended_with(self, reason: ExitReason, ready_at: float | None) -> None:
         """The incarnation is over: keep why and when, tell who watches."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        if self._stuck_watch is not None:
+            self._stuck_watch.ended()
+            self._stuck_watch = None
         self.exit_reason, self.life, self.since = reason, Life.RESTARTING, trio.current_time()
         self.lived = self.since - ready_at if ready_at is not None else 0.0
         if self._monitors is not None:

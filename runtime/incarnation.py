@@ -208,6 +208,7 @@ class Incarnation:
             return reason
         if isinstance(shutdown, BrutalKill):
             return reason
+        self.cell.watch_end(shutdown)
         try:
             with trio.move_on_after(shutdown) as self.scope:
                 await actor.on_stop(reason)

@@ -50,12 +50,23 @@ class ActorRestarting(Event):
 
 @attrs.frozen(kw_only=True)
 class ActorStuck(Event):
-    """The actor was cancelled *after* seconds ago and still runs; *stack* shows where, innermost last."""
+    """The actor was cancelled *after* seconds ago and still runs; *stack* shows where, innermost last.
+
+    Reported again, after growing times, for as long as it lives; *count* is 1 the first time.
+    """
 
     level = "error"
 
     after: float
     stack: str
+    count: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class StuckActorEnded(Event):
+    """An actor that was reported as stuck has ended after all, *after* seconds after it was cancelled."""
+
+    after: float
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,6 @@ import trio
 from trio.lowlevel import current_task
 
 from resprout.runtime.crash import crash_of
-from resprout.runtime.stack import stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -75,6 +74,6 @@ class Satellites:
                 await self._gone.wait()
             self._gone = None
 
-    def stacks(self) -> str:
-        """Where each of them stands."""
-        return "\n".join(stack_of(task) for task in self._tasks.values())
+    def tasks(self) -> list[Task]:
+        """Those that have begun."""
+        return [task for task in self._tasks.values() if task is not None]

@@ -366,7 +366,7 @@ async def test_a_crashed_actor_that_cannot_end_is_reported_even_if_nobody_waits_
             TARGET.cast(Target.beside, trio.sleep_forever)
             TARGET.cast(Target.shielded_nap, 30)
         await trio.sleep(1 + STUCK_AFTER + 1)
-        (stuck,) = [event for event in seen if isinstance(event, ActorStuck)]
+        stuck, *_ = [event for event in seen if isinstance(event, ActorStuck)]
         assert stuck.actor == "app/t"
         assert "stubborn" in stuck.stack or "shielded_nap" in stuck.stack
         await trio.sleep(40)

@@ -25,7 +25,7 @@ def restarting(event: ActorRestarting) -> Increments:
 
 @increments.register
 def stuck(event: ActorStuck) -> Increments:
-    return one(metrics.STUCK, event.actor)
+    return one(metrics.STUCK, event.actor) if event.count == 1 else ()
 
 
 @increments.register
