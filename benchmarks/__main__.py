@@ -1,25 +1,29 @@
-"""`python -m benchmarks [NAME…]`: run the benchmarks, print a table, write `benchmarks/results.json`.
+"""`python -m benchmarks [NAME[.PART]…]`: run the benchmarks, print a table, write `benchmarks/results.json`.
 
-Exits with 1 if a benchmark could not run; a missed goal is shown, and no reason to fail.
+`actors.spawn` is one part of `actors`; see its `PARTS`. Exits with 1 if a benchmark could not run; a missed goal
+is shown, and no reason to fail.
 """
 
 import importlib
 import json
+import os
+import platform
 import sys
 import traceback
 from pathlib import Path
 
+import trio
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.compare import Row
 
-NAMES = ("engine", "redis_get", "postgres_select")
+NAMES = ("actors", "redis_get", "postgres_select")
 RESULTS = Path(__file__).with_name("results.json")
 
 
 def main(names: list[str]) -> int:
-    unknown = sorted(set(names) - set(NAMES))
+    unknown = sorted(name for name in names if name.partition(".")[0] not in NAMES)
     if unknown:
         sys.stderr.write(f"unknown benchmarks: {', '.join(unknown)}; there are {', '.join(NAMES)}\n")
         return 2
@@ -27,15 +31,26 @@ def main(names: list[str]) -> int:
     for name in names or NAMES:
         sys.stderr.write(f"measuring {name} …\n")
         try:
-            rows += importlib.import_module(f"benchmarks.{name}").measure()
+            rows += run(*name.split("."))
         except Exception:  # noqa: BLE001 - one that cannot run must not hide the others; it is shown.
             traceback.print_exc()
             failed.append(name)
-    RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+    RESULTS.write_text(json.dumps({**machine(), "rows": rows}, indent=2) + "\n")
     Console().print(table(rows))
     if failed:
         sys.stderr.write(f"could not run: {', '.join(failed)}\n")
     return 1 if failed else 0
+
+
+def run(name: str, *part: str) -> list[Row]:
+    """The rows of one benchmark, or of one part of it."""
+    found: list[Row] = importlib.import_module(f"benchmarks.{name}").measure(*part)
+    return found
+
+
+def machine() -> dict[str, str | int | None]:
+    """What the figures depend on."""
+    return {"python": platform.python_version(), "trio": trio.__version__, "cores": os.cpu_count()}
 
 
 def table(rows: list[Row]) -> Table:

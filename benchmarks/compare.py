@@ -4,9 +4,12 @@ A machine's speed changes from second to second. So each round measures every co
 from round to round, and only ratios of medians are reported.
 """
 
+import gc
 import statistics
 from collections.abc import Callable, Mapping
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, TypeVar
+
+T = TypeVar("T")
 
 Measurement = Callable[[], float]
 """Does the work once and returns what it cost: seconds, or microseconds per operation."""
@@ -26,17 +29,26 @@ class Row(TypedDict):
     note: NotRequired[str]
 
 
-def medians(contenders: Mapping[str, Measurement], rounds: int) -> dict[str, float]:
-    """The median cost of each contender over *rounds* interleaved rounds, after one that does not count."""
+def costs(
+    contenders: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bool = True
+) -> dict[str, list[T]]:
+    """What each contender cost in each of *rounds* interleaved rounds; a first one to warm up does not count."""
     names = list(contenders)
-    costs: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(rounds + 1):
+    found: dict[str, list[T]] = {name: [] for name in names}
+    for number in range(rounds + warm_up):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
+            gc.collect()  # Nobody pays for another's garbage.
             cost = contenders[name]()
-            if number:
-                costs[name].append(cost)
-    return {name: statistics.median(found) for name, found in costs.items()}
+            if number >= warm_up:
+                found[name].append(cost)
+    return found
+
+
+def medians(contenders: Mapping[str, Measurement], rounds: int, *, warm_up: bool = True) -> dict[str, float]:
+    """The median cost of each contender; see `costs`."""
+    found = costs(contenders, rounds, warm_up=warm_up)
+    return {name: statistics.median(each) for name, each in found.items()}
 
 
 def at_most(name: str, ratio: float, goal: float, note: str = "") -> Row:

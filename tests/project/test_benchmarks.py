@@ -1,25 +1,33 @@
 """The benchmarks keep running; what they measure is for `make bench`, not for a busy test machine."""
 
+import json
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 
 import pytest
 import trio
 
-from benchmarks import engine, raw_trio
-from benchmarks.__main__ import table
+import benchmarks.__main__
+from benchmarks import actors, memory, raw_trio
+from benchmarks.__main__ import machine, main, table
+from benchmarks.bare_loop import bare_loop
 from benchmarks.compare import at_least, at_most, medians, report
+from resprout.runtime.incarnation import Incarnation
 
 PAIRS = [
     raw_trio.call,
     raw_trio.cast,
     raw_trio.batched_cast,
+    raw_trio.fan_in,
     raw_trio.restart,
-    engine.call,
-    engine.call_from_many,
-    engine.cast,
-    engine.restart,
-    engine.raw_call_processor_time,
+    actors.call,
+    actors.call_from_many,
+    actors.cast,
+    actors.fan_in,
+    actors.restart,
+    actors.raw_call_processor_time,
 ]
+SPAWNING = [raw_trio.spawn, raw_trio.spawn_in_order, actors.spawn, actors.spawn_in_order]
 
 
 @pytest.mark.parametrize("work", PAIRS, ids=lambda work: f"{work.__module__}.{work.__name__}")
@@ -29,12 +37,45 @@ def test_the_work_is_done_and_costs_something(
     assert trio.run(work, 2_000) > 0
 
 
-@pytest.mark.parametrize("work", [raw_trio.spawn, engine.spawn])
-def test_stopping_takes_time_on_top_of_starting(
-    work: Callable[[int], Coroutine[object, object, tuple[float, float]]],
+@pytest.mark.parametrize(("ring", "bursts"), [(m.ring, m.bursts) for m in (raw_trio, actors)])
+def test_a_token_goes_round_and_bursts_reach_every_actor(
+    ring: Callable[[int, int], Coroutine[object, object, float]],
+    bursts: Callable[[int, int], Coroutine[object, object, float]],
 ) -> None:
-    started, stopped = trio.run(work, 50)
-    assert 0 < started < stopped
+    assert trio.run(ring, 100, 10) > 0
+    assert trio.run(bursts, 20, 10) > 0
+
+
+@pytest.mark.parametrize("work", SPAWNING, ids=lambda work: f"{work.__module__}.{work.__name__}")
+def test_stopping_takes_time_on_top_of_starting(
+    work: Callable[[int], Coroutine[object, object, raw_trio.Spawned]],
+) -> None:
+    spawned = trio.run(work, 50)
+    assert 0 < spawned.start < spawned.both
+    assert 0 < spawned.start_cpu < spawned.both_cpu
+
+
+@pytest.mark.parametrize("kind", ["ours", "raw"])
+def test_an_idle_actor_weighs_kilobytes(kind: memory.Kind) -> None:
+    assert 1_000 < memory.bytes_each(kind, 500).traced < 20_000
+
+
+def test_the_barest_loop_does_all_of_the_work_and_is_gone_afterwards() -> None:
+    real = Incarnation._serve
+    with bare_loop():
+        assert Incarnation._serve is not real
+        trio.run(actors.fan_in, 2_000)
+    assert Incarnation._serve is real
+
+
+def test_results_say_what_they_were_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actors, "measure", lambda part: [report(part, 1.0, "lower")])
+    monkeypatch.setattr(benchmarks.__main__, "RESULTS", tmp_path / "results.json")
+    assert main(["actors.ring"]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [row["name"] for row in results.pop("rows")] == ["ring"]
+    assert results == machine()
+    assert main(["nothing.ring"]) == 2
 
 
 def test_each_round_gives_everybody_a_turn_and_the_first_does_not_count() -> None:
