@@ -348,6 +348,7 @@ class Cell:
             await self._satellites.end()
         incarnation.over = True  # From here on nothing can be added to what is ended.
         self._satellites = None
+        self.mailbox.unstash()
         if self._timers is not None:
             self._timers.cancel_all()
             self._timers = None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, TypeVarTuple
 
 import structlog
+from trio.lowlevel import current_task
 
+from resprout.runtime.crash import PutAside
+from resprout.runtime.errors import StashFull
 from resprout.runtime.exits import Normal
+from resprout.runtime.life import Life
 from resprout.runtime.recipe import Recipe
 from resprout.runtime.ref import Ref
 
@@ -123,6 +127,53 @@ class Context(Generic[A]):
     ) -> Timer:
         """Cast *method* to this actor every *seconds*, first after one period; never two in the mailbox."""
         return self._here().timers.every(seconds, method.__name__, args, kwargs)
+
+    def then(
+        self,
+        method: Callable[Concatenate[A, P], Awaitable[object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Run *method* of this actor right after the method or hook that calls this, before all that waits.
+
+        Several run in the order they were asked for; what one of them asks for comes before the others. None
+        runs any more once the actor crashed or was told to stop. One that cannot run crashes the actor.
+
+        Raises:
+            RuntimeError: Called in `on_stop` or outside of the actor's own task: use `ref.cast` there.
+        """
+        cell = self._here()
+        if current_task() is not cell.task or cell.life is Life.STOPPING:
+            raise RuntimeError(
+                f"then() belongs into a method or hook of {self.path} before it stops; cast to it from other tasks"
+            )
+        cell.timers.now(method.__name__, args, kwargs, asked_by=self._incarnation.current)
+
+    def stash(self) -> NoReturn:
+        """Put the message in work aside, unanswered, and leave its method; `unstash` brings it back.
+
+        The method begins anew then. A call's deadline goes on meanwhile, and one that is withdrawn never runs.
+        As many messages may be put aside as the mailbox holds. When the actor ends they are the first that
+        its next incarnation handles.
+
+        Raises:
+            StashFull: That many are put aside already; uncaught, it crashes the actor.
+            RuntimeError: There is no message in work, as in `on_start` or in a task of its own.
+        """
+        cell = self._here()
+        if self._incarnation.current is None or current_task() is not cell.task:
+            raise RuntimeError(
+                f"{self.path} is not at work on a message here; call stash() in the message's own method and task"
+            )
+        aside = cell.mailbox.aside
+        if aside is not None and len(aside) >= cell.mailbox.capacity:
+            raise StashFull(self.path, cell.mailbox.capacity)
+        raise PutAside
+
+    def unstash(self) -> None:
+        """Bring back all that was put aside: before the mail that waits, in its order."""
+        self._here().mailbox.unstash()
 
     def lookup(self, name: Name[B]) -> Ref[B]:
         """The place in the tree that holds *name*, or raise `NotFoundError`."""

@@ -1,4 +1,4 @@
-"""What an exception that left an actor's code is: an answer, a crash, or what stops the whole process."""
+"""What an exception that left an actor's code is: an answer, a message put aside, a crash, or a process to end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,25 @@ import trio
 
 from resprout.runtime.errors import ReplyError
 from resprout.runtime.exits import Crashed
+
+
+class PutAside(BaseException):
+    """Raised by `Context.stash`; no `Exception`, so that no handler takes it for a failure."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "stash() raised this to leave the message's method, and it must do so: do not keep it"
+        )
+
+
+def only_put_aside(raised: PutAside | BaseExceptionGroup[BaseException]) -> None:
+    """Raise what *raised*, which left a method, is besides `PutAside`; return if it is nothing else.
+
+    >>> only_put_aside(BaseExceptionGroup("", [BaseExceptionGroup("", [PutAside()])]))
+    """
+    rest = raised.split(PutAside)[1] if isinstance(raised, BaseExceptionGroup) else None
+    if rest is not None:
+        raise rest
 
 
 def only_replies(group: ExceptionGroup[Exception]) -> Exception:
@@ -42,12 +61,14 @@ def crash_of(error: BaseException) -> Crashed:
 def fatal_part(error: BaseException) -> BaseException | None:
     """What has to come out of the process: the interrupt or exit in *error*, else all of it but cancellations.
 
+    A `PutAside` where none can be is a mistake of its actor, and only of that.
+
     >>> fatal_part(BaseExceptionGroup("", [ValueError(), SystemExit(3)]))
     SystemExit(3)
     """
     if not isinstance(error, BaseExceptionGroup):
-        return error
+        return None if isinstance(error, PutAside) else error
     stops: BaseException | None = error.subgroup((KeyboardInterrupt, SystemExit))
     while isinstance(stops, BaseExceptionGroup):
         stops = stops.exceptions[0]
-    return stops or error.split(trio.Cancelled)[1]
+    return stops or error.split((trio.Cancelled, PutAside))[1]

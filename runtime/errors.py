@@ -61,6 +61,20 @@ class MailboxFull(ActorError):
         self.capacity = capacity
 
 
+class StashFull(ActorError):
+    """The actor has put aside as many messages as its mailbox holds. Uncaught, this crashes it.
+
+    What was put aside goes back into the mailbox and survives the crash; this message does not.
+    """
+
+    def __init__(self, actor: str, capacity: int) -> None:
+        super().__init__(
+            actor,
+            f"{actor} has put aside {capacity} messages and may not put aside more; unstash() them in time",
+        )
+        self.capacity = capacity
+
+
 class SelfCallError(ActorError):
     """An actor called itself, which could only end in a timeout. Call the method directly, or cast."""
 

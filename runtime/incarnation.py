@@ -14,14 +14,15 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_task_resched
 
 from resprout.runtime.actor import Actor, protocol_of
 from resprout.runtime.context import Context
-from resprout.runtime.crash import crash_of, only_replies
+from resprout.runtime.crash import PutAside, crash_of, only_put_aside, only_replies
 from resprout.runtime.errors import ActorCrashed, ActorStopped, ReplyError, StartTimeout, UnknownMessageError
 from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
 from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import ActorExited, ActorStarted, CastFailed
 from resprout.runtime.message import Call
 from resprout.runtime.recipe import BrutalKill
-from resprout.runtime.signals import StopOrder
+from resprout.runtime.signals import Continuation, StopOrder
+from resprout.runtime.timers import Step
 
 if TYPE_CHECKING:
     from resprout.runtime.cell import Cell
@@ -138,20 +139,25 @@ class Incarnation:
                 signal = mailbox.control.popleft()
                 if type(signal) is StopOrder:
                     return signal.reason
-                await actor.on_signal(signal)
-                left -= 1  # A reaction may cause the next signal at once: a monitor of one that is down.
-                if left <= 0:
-                    left = BATCH
-                    await checkpoint()
-                continue
-            if not queue:
+                if type(signal) is not Continuation:
+                    await actor.on_signal(signal)
+                    left -= 1  # A reaction may cause the next signal at once: a monitor of one that is down.
+                    if left <= 0:
+                        left = BATCH
+                        await checkpoint()
+                    continue
+                if any(type(waiting) is StopOrder for waiting in mailbox.control):
+                    continue  # It ends with the incarnation; an endless chain must not hold up the stop.
+                message = signal.message
+            elif not queue:
                 mailbox.sleeper = cell.task
                 await wait_task_rescheduled(mailbox.abort_sleep)
                 left = BATCH
                 continue
-            message = queue.popleft()
-            if mailbox.blocked:
-                mailbox.admit()
+            else:
+                message = queue.popleft()
+                if mailbox.blocked:
+                    mailbox.admit()
             if type(message) is Call:
                 if message.task is None:
                     mailbox.skipped_withdrawn()
@@ -169,6 +175,9 @@ class Incarnation:
                 self._answer(message, error)
             except ExceptionGroup as group:  # What a handler's nursery makes of a reply error.
                 self._answer(message, only_replies(group))
+            except (PutAside, BaseExceptionGroup) as raised:
+                only_put_aside(raised)
+                mailbox.stash(message)
             else:
                 if type(message) is Call:
                     message.reply(result)
@@ -181,7 +190,10 @@ class Incarnation:
     def _refuse(self, message: Message, error: Exception) -> None:
         """No such method, or not these arguments: the sender's mistake, not the actor's."""
         why = "no such public async method" if isinstance(error, KeyError) else str(error)
-        self._answer(message, UnknownMessageError(self.cell.path, message.method, why))
+        refusal = UnknownMessageError(self.cell.path, message.method, why)
+        if type(message) is Step:
+            raise refusal from error  # Except here: the actor asked for it itself.
+        self._answer(message, refusal)
 
     def _answer(self, message: Message, error: Exception) -> None:
         if isinstance(message, Call):

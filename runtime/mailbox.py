@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import attrs
@@ -19,6 +20,7 @@ import outcome
 import trio
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
+from resprout.runtime.aside import Aside
 from resprout.runtime.message import Call, Message
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import RaiseCancelT, Task
 
-    from resprout.runtime.signals import Signal
+    from resprout.runtime.signals import Continuation, Signal
 
 DEFAULT_CAPACITY = 1_000
 
@@ -56,6 +58,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
     __slots__ = (
         "blocked",
         "_withdrawn",
+        "aside",
         "bury",
         "capacity",
         "closed",
@@ -81,8 +84,9 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         self.capacity = self.limit = capacity
         self.overflow, self.bury = overflow, bury
         self.queue: deque[Message] = deque()
-        # Made when needed, as is `blocked`: an empty deque takes 0.7 kB, and most actors need neither.
+        # Made when needed, as are `aside` and `blocked`: an empty deque takes 0.7 kB, and most actors need neither.
         self.control: deque[Signal] | tuple[()] = ()
+        self.aside: Aside | None = None
         self.sleeper: Task | None = None  # The actor's task, while it waits for mail.
         self.closed = False
         self.dropped = 0
@@ -108,6 +112,13 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         self.control = self.control or deque()
         self.control.appendleft(signal)
 
+    def follow(self, continuation: Continuation) -> None:
+        """Put *continuation* before all signals, but behind others of the same callback."""
+        control = self.control = self.control or deque()
+        asked_by = continuation.asked_by
+        before = takewhile(lambda signal: getattr(signal, "asked_by", self) is asked_by, control)
+        control.insert(sum(1 for _ in before), continuation)
+
     def take_back(self, signal: Signal) -> None:
         """Remove this very *signal*, if it waits unread."""
         if self.control and any(waiting is signal for waiting in self.control):
@@ -121,6 +132,19 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         """Queue *message* whatever the limit says; for what the runtime itself must deliver."""
         self.queue.append(message)
         self.wake()
+
+    def stash(self, message: Message) -> None:
+        """Put *message*, which the actor had taken, aside until `unstash`."""
+        if self.aside is None:
+            self.aside = Aside()
+        self.aside.put(message)
+
+    def unstash(self) -> None:
+        """Put all that was put aside before what waits, in its order, whatever the limit says."""
+        aside, self.aside = self.aside, None
+        if aside is not None:
+            self.queue.extendleft(reversed(aside.stashed))
+            self.wake()
 
     def offer(self, message: Message) -> bool:
         """Queue *message* if the limit or the overflow rule allows it; False if its sender has to wait.
@@ -182,9 +206,15 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         self._restore_limit()
         return True
 
+    def holds(self, message: Message) -> bool:
+        """Whether *message* waits, in the queue or put aside."""
+        return message in self.queue or (self.aside is not None and message in self.aside)
+
     def discard(self, *messages: Message) -> None:
-        """Remove *messages*, if they wait unread."""
+        """Remove *messages*, if they wait unread or are put aside."""
         for message in messages:
+            if self.aside is not None:
+                self.aside.drop(message)
             if message in self.queue:
                 self.queue.remove(message)
         if self.blocked:
@@ -201,6 +231,8 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
 
     def call_withdrawn(self, call: Call) -> None:
         """A waiting call was cancelled or expired; its place is freed once half of the queue is such."""
+        if self.aside is not None and self.aside.drop(call):
+            return
         if self._unblock((None, call)):
             return
         self._withdrawn += 1
@@ -209,6 +241,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
 
     def close(self) -> list[Message]:
         """Refuse mail from now on; returns what was waiting."""
+        self.unstash()
         self.closed, self.limit = True, 0
         left = [message for message in self.queue if not _is_withdrawn(message)]
         self.queue.clear()
@@ -247,7 +280,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         self._withdrawn = withdrawn
 
     def __len__(self) -> int:
-        return len(self.queue) - self._withdrawn
+        return len(self.queue) - self._withdrawn + (len(self.aside) if self.aside is not None else 0)
 
     def statistics(self) -> MailboxStatistics:
         """The mailbox in numbers."""

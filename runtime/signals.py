@@ -9,6 +9,7 @@ import attrs
 if TYPE_CHECKING:
     from resprout.runtime.actor import Actor
     from resprout.runtime.exits import ExitReason
+    from resprout.runtime.message import Message
     from resprout.runtime.ref import Ref
 
 
@@ -38,3 +39,11 @@ class StopOrder(Signal):
     """End with *reason* when the message in work is done. Never reaches `on_signal`."""
 
     reason: ExitReason
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Continuation(Signal):
+    """Run *message* before all else; *asked_by* is the message in work that wanted it, None in a hook."""
+
+    message: Message
+    asked_by: Message | None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from resprout.runtime.message import Message
+from resprout.runtime.signals import Continuation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 class Beat(Message):
     """A cast that a timer made. It dies with the incarnation that set the timer; other mail survives."""
+
+    __slots__ = ()
+
+
+class Step(Beat):
+    """A cast that `then` made: one that cannot be handled crashes the actor."""
 
     __slots__ = ()
 
@@ -35,12 +42,11 @@ class Timer:
         self._alarm = self._timers.clock.at(moment, lambda: self._ring(moment))
 
     def _ring(self, moment: float) -> None:
-        queue = self._timers.mailbox.queue
         if self._period is None:
             self._timers.active.discard(self)
             self._timers.mailbox.put(self._message)
             return
-        if self._message not in queue:
+        if not self._timers.mailbox.holds(self._message):
             self._timers.mailbox.put(self._message)
         # Counted from the moment it was due, so that the beat does not drift; missed beats are left out.
         late = trio.current_time() - moment
@@ -75,6 +81,16 @@ class Timers:
         """Cast each *seconds*."""
         return self._start(Timer(self, Beat(method, args, kwargs), seconds), seconds, least=0.001)
 
+    def now(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        asked_by: Message | None,
+    ) -> None:
+        """Cast before all that waits."""
+        self.mailbox.follow(Continuation(message=Step(method, args, kwargs), asked_by=asked_by))
+
     def _start(self, timer: Timer, seconds: float, *, least: float) -> Timer:
         if not seconds >= least:
             raise ValueError(f"a timer needs at least {least:g} seconds, not {seconds!r}")
@@ -86,4 +102,4 @@ class Timers:
         """The incarnation ended: its beats are not for the next one, not even those that wait unread."""
         for timer in tuple(self.active):
             timer.cancel()
-        self.mailbox.discard(*(message for message in self.mailbox.queue if type(message) is Beat))
+        self.mailbox.discard(*(message for message in self.mailbox.queue if isinstance(message, Beat)))

@@ -12,7 +12,8 @@ CircuitOpen Context Crashed DeadLetter
 DeadlineExceeded Described Down Draining Event EventStream ExitReason Fact INFINITY Killed Life LinkedExit
 Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError Normal NotFoundError OutcomeUnknown
 Overflow PoolExhausted Recipe Ref ReplyError ResproutError SelfCallError Sent ServiceError Shutdown
-ShutdownTime Signal Snapshot StartFailed StartTimeout StuckActorEnded Subscriber SubscriberFailed System Timer TreeError
+ShutdownTime Signal Snapshot StartFailed StartTimeout StashFull StuckActorEnded Subscriber SubscriberFailed
+System Timer TreeError
 Unavailable UnknownMessageError breakers log_events log_to_stderr open_runtime run serve
 """
 

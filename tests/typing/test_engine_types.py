@@ -58,11 +58,15 @@ class Counter(Actor):
         assert_type(await self.context.ref.call(Counter.add, 1), int)
         assert_type(self.context.after(1.0, Counter.add, 2, times=3), Timer)
         assert_type(self.context.every(1.0, Counter.rename, "x"), Timer)
+        self.context.then(Counter.add, 2, times=3)
         assert_type(await self.context.spawn("child", partial(Counter, 1)), Ref["Counter"])
         assert_type(await self.context.spawn("plain", Plain), Ref["Plain"])
         assert_type(self.context.lookup(COUNTER), Ref["Counter"])
         assert_type(self.context.monitor(COUNTER), Callable[[], None])
         self.context.start_soon(self.beside, 1, "two")
+
+    async def put_off(self) -> int:
+        self.context.stash()  # So that no return is missing here.
 
     async def beside(self, number: int, word: str) -> None: ...
 
