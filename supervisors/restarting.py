@@ -62,6 +62,7 @@ class Restarting(Actor):
         self._spec = spec
         self._specs: dict[str, ChildSpec] = {}  # Of the children there are now, in start order.
         self._ledger = Ledger(spec.intensity)
+        self._retries: dict[str, int] = {}  # Whose retry is to come, and for which of its generations.
         self._busy = True  # Ends of children wait in the control lane.
         self._leaving = False
 
@@ -200,6 +201,7 @@ class Restarting(Actor):
     def _retry_in(self, seconds: float, cell: Cell) -> None:
         """By way of the clock even if *seconds* is 0, so that requests are served between the retries."""
         retry = Retry(child=cell.recipe.id, generation=cell.generation)
+        self._retries[retry.child] = retry.generation
 
         def ring() -> None:
             incarnation = self._cell.incarnation
@@ -233,6 +235,7 @@ class Restarting(Actor):
     def _forget(self, id: str) -> None:
         self._specs.pop(id, None)
         self._ledger.forget(id)
+        self._retries.pop(id, None)
         cell = self._cell.children.get(id)
         if cell is not None:
             self._cell.drop_child(cell)
@@ -240,6 +243,12 @@ class Restarting(Actor):
     @property
     def _cell(self) -> Cell:
         return self.context.cell
+
+    def _awaited(self) -> set[str]:
+        """Who will be started by a retry that is to come."""
+        order, strategy = tuple(self._specs), self._spec.strategy
+        failed = [id for id, generation in self._retries.items() if self._is_down(id, generation)]
+        return {id for one in failed for id in plan_restart(strategy, order, one).start}
 
     def _is_down(self, id: str, generation: int) -> bool:
         cell = self._cell.children.get(id)

@@ -66,11 +66,12 @@ class Supervisor(Restarting):
         """
         cell = self._wanted(id)
         self._refuse_own_end(cell)
-        if self._is_waiting(cell):
-            # With it goes the retry that others of its group wait for: they are down until they are restarted.
-            for other in self._waiting_with(cell):
-                other.close()
+        was_waiting = self._is_waiting(cell)
         await cell.terminate(Shutdown("terminated on request"), final=True)
+        if was_waiting:
+            # With it went its retry. Others of its group for whom no other one is to come are down as well.
+            for other in self._left_behind():
+                other.close()
         if self._drops(self._specs[id]):
             self._forget(id)
 
@@ -148,11 +149,14 @@ class Supervisor(Restarting):
                 cell.path, "it cannot wait for its own end; cast the request, or use context.stop()"
             )
 
-    def _waiting_with(self, cell: Cell) -> list[Cell]:
+    def _left_behind(self) -> list[Cell]:
         if self._spec.strategy is ONE_FOR_ONE:
-            return []
+            return []  # There each one's own task starts it again.
+        awaited = self._awaited()
         return [
-            other for other in self._cell.children.values() if self._is_waiting(other) and other is not cell
+            self._cell.children[id]
+            for id in self._specs
+            if id not in awaited and self._is_waiting(self._cell.children[id])
         ]
 
     def _state(self, id: str) -> str:

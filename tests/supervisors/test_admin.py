@@ -287,6 +287,23 @@ async def test_requests_are_served_between_the_retries_of_a_group(autojump_clock
         assert life(runtime, "app/c") == "running"
 
 
+@pytest.mark.parametrize("strategy", [ONE_FOR_ALL, REST_FOR_ONE])
+async def test_a_sibling_that_waits_for_its_own_restart_comes_back_although_another_is_terminated(
+    strategy: Strategy, autojump_clock: MockClock
+) -> None:
+    patient = Backoff(floor=50, base=50, cap=50)
+    family = [player(id, [], backoff=patient) for id in "ab"]
+    async with open_runtime(app(*family, strategy=strategy)) as runtime:
+        crash("b")
+        await trio.sleep(1)
+        crash("a")
+        await trio.sleep(1)
+        await ROOT.call(Supervisor.terminate_child, "a")
+        assert (life(runtime, "app/a"), life(runtime, "app/b")) == ("stopped", "restarting")
+        await trio.sleep(50)
+        assert life(runtime, "app/b") == "running"
+
+
 async def test_a_retry_that_is_on_its_way_starts_nobody_who_was_terminated() -> None:
     journal: Journal = []
     plan = Plan()
