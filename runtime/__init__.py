@@ -14,6 +14,7 @@ from resprout.runtime.errors import (
     CircuitOpen,
     DeadlineExceeded,
     Draining,
+    Ignore,
     LinkedExit,
     MailboxFull,
     NameTakenError,
@@ -33,7 +34,7 @@ from resprout.runtime.errors import (
     UnknownMessageError,
 )
 from resprout.runtime.events import Event, EventStream, Subscriber, SubscriberFailed
-from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
+from resprout.runtime.exits import Crashed, ExitReason, Ignored, Killed, Normal, Shutdown
 from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import (
     ActorExited,
@@ -86,6 +87,8 @@ __all__ = [
     "EventStream",
     "ExitReason",
     "Fact",
+    "Ignore",
+    "Ignored",
     "Killed",
     "Life",
     "LinkedExit",

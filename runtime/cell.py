@@ -15,7 +15,7 @@ from trio.lowlevel import checkpoint, current_task, reschedule, wait_task_resche
 
 from resprout.runtime.crash import crash_of
 from resprout.runtime.errors import NameTakenError, StartFailed
-from resprout.runtime.exits import ExitReason, Killed, Shutdown
+from resprout.runtime.exits import ExitReason, Ignored, Killed, Shutdown
 from resprout.runtime.incarnation import Incarnation
 from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import ActorRestarting
@@ -147,15 +147,18 @@ class Cell:
         self.life = Life.RESTARTING if delay else Life.STARTING
         self.system.nursery.start_soon(self._run, delay, name=self.path)
 
-    async def start(self) -> None:
-        """Start and wait until `on_start` has returned. Raises `StartFailed`; then nothing is left behind."""
+    async def start(self) -> bool:
+        """Start and wait until `on_start` has returned; False if the actor declined (`Ignore`).
+
+        Raises `StartFailed`; then, as after a refusal, nothing is left behind.
+        """
         try:
             self.launch()
         except NameTakenError as error:
             raise StartFailed(self.path, crash_of(error)) from error
         self._starter = current_task()
         try:
-            await wait_task_rescheduled(self._abandon_start)
+            return bool(await wait_task_rescheduled(self._abandon_start))
         except trio.Cancelled:
             # The starter is gone, and a start without a starter has nobody to report to.
             with trio.CancelScope(shield=True):
@@ -292,8 +295,9 @@ class Cell:
     def _judge(self, reason: ExitReason) -> Verdict:
         """What follows: the starter and whoever ordered the end decide for themselves, else the owner."""
         if self._starter is not None:
-            self.answer_starter(StartFailed(self.path, reason))
-            return Leave(final=False)
+            declined = isinstance(reason, Ignored)
+            self.answer_starter(outcome.Value(False) if declined else self._start_failed(reason))
+            return Leave(final=declined)
         if self._order is not None or (self.parent is not None and not self.parent.decides):
             return Leave(final=False)
         try:
@@ -303,11 +307,31 @@ class Cell:
                 self.parent.strike(crash_of(error))
             return Leave(final=False)
 
-    def answer_starter(self, error: StartFailed | None = None) -> None:
-        """Wake whoever waits in `start`."""
+    def answer_starter(self, answer: outcome.Outcome[bool] | None = None) -> None:
+        """Wake whoever waits in `start`: by default it has started."""
         starter, self._starter = self._starter, None
         if starter is not None:
-            reschedule(starter, outcome.Error(error) if error else outcome.Value(None))
+            reschedule(starter, answer or outcome.Value(True))
+
+    def _start_failed(self, reason: ExitReason) -> outcome.Error:
+        return outcome.Error(StartFailed(self.path, reason))
+
+    def expects(self, reason: ExitReason) -> bool:
+        """Whether *reason* is how the present incarnation was told to end, or may end by itself."""
+        parent = self.parent
+        ordered = self._order is not None or (parent is not None and not parent.decides)
+        if self.recipe.expects(reason, ordered=ordered):
+            return True
+        return isinstance(reason, Killed) and parent is not None and parent.is_killed_as_planned
+
+    @property
+    def is_killed_as_planned(self) -> bool:
+        """Whether it ends by the `BRUTAL_KILL` of its own recipe, or of one above it."""
+        if self.incarnation is None or not isinstance(self.incarnation.fate, Killed):
+            return False
+        if self._order is not None and isinstance(self.recipe.shutdown, BrutalKill):
+            return True
+        return self.parent is not None and self.parent.is_killed_as_planned
 
     @property
     def decides(self) -> bool:
@@ -320,8 +344,8 @@ class Cell:
         self.mailbox.forget_signals()  # An order that came too late must not stop the next incarnation.
         if self._final:
             self.close()
-        # Ordered to stop before it ran at all.
-        self.answer_starter(StartFailed(self.path, self._order or Killed()))
+        if self._starter is not None:  # Ordered to stop before it ran at all.
+            self.answer_starter(self._start_failed(self._order or Killed()))
         ended = self._ended
         if ended is not None:
             self._ended = None
@@ -390,7 +414,8 @@ class Cell:
         """Start a child that nobody restarts. Raises `StartFailed`."""
         child = self.add_child(recipe, Spawner(self))
         try:
-            await child.start()
+            if not await child.start():
+                raise StartFailed(child.path, child.exit_reason)
         except BaseException:
             self.drop_child(child)
             raise

@@ -109,6 +109,17 @@ class StartFailed(ActorError):
             self.__cause__ = reason.error
 
 
+class Ignore(ResproutError):
+    """Raise it in `on_start`, or in what makes the actor, to decline the start: *why* is for people.
+
+    No failure: the supervisor goes on as if the child were there, and keeps it, stopped.
+    """
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+
+
 class StartTimeout(ActorError, TimeoutError):
     """`on_start` did not return in time and was cancelled."""
 

@@ -20,6 +20,16 @@ class Normal:
 
 
 @attrs.frozen
+class Ignored(Normal):
+    """It declined to start, by raising `Ignore`: there is nothing to do here. OTP's ``ignore``."""
+
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"declined to start: {self.why}" if self.why else "declined to start"
+
+
+@attrs.frozen
 class Shutdown:
     """Somebody with the right to do so asked the actor to stop, and it did in time."""
 

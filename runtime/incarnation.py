@@ -15,8 +15,15 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_task_resched
 from resprout.runtime.actor import Actor, protocol_of
 from resprout.runtime.context import Context
 from resprout.runtime.crash import PutAside, crash_of, only_put_aside, only_replies
-from resprout.runtime.errors import ActorCrashed, ActorStopped, ReplyError, StartTimeout, UnknownMessageError
-from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
+from resprout.runtime.errors import (
+    ActorCrashed,
+    ActorStopped,
+    Ignore,
+    ReplyError,
+    StartTimeout,
+    UnknownMessageError,
+)
+from resprout.runtime.exits import Crashed, ExitReason, Ignored, Killed, Normal, Shutdown
 from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import ActorExited, ActorStarted, CastFailed
 from resprout.runtime.message import Call
@@ -75,7 +82,7 @@ class Incarnation:
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever an actor raises is its crash, and stays here.
-            reason = self._crashed(error)
+            reason = self._ended_by(error)
         started = cell.life is Life.RUNNING
         reason = self.fate or reason or Killed("cancelled from outside")
         cell.life, self.interruptible = Life.STOPPING, False
@@ -88,6 +95,11 @@ class Incarnation:
             reason = self.fate  # It came while the actor was stopping.
         self._announce(reason, message)
         return reason
+
+    def _ended_by(self, error: BaseException) -> ExitReason:
+        if isinstance(error, Ignore) and self.cell.life is Life.STARTING:
+            return Ignored(error.why)
+        return self._crashed(error)
 
     def _crashed(self, error: BaseException) -> Crashed:
         """KeyboardInterrupt, SystemExit and their like end the whole tree, in order."""
@@ -238,5 +250,11 @@ class Incarnation:
         cell = self.cell
         cell.ended_with(reason, self.ready_at)
         if cell.system.events.heard:
-            event = ActorExited(actor=cell.path, generation=cell.generation, reason=reason, message=message)
+            event = ActorExited(
+                actor=cell.path,
+                generation=cell.generation,
+                reason=reason,
+                message=message,
+                expected=cell.expects(reason),
+            )
             cell.system.events.emit(event)

@@ -5,7 +5,7 @@ from typing import assert_never
 import attrs
 
 from resprout.runtime.events import Event
-from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
+from resprout.runtime.exits import Crashed, ExitReason, Ignored, Killed, Normal, Shutdown
 
 
 @attrs.frozen(kw_only=True)
@@ -19,21 +19,26 @@ class ActorStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class ActorExited(Event):
-    """An incarnation ended. *message* is the one it was working on, by name, if any."""
+    """An incarnation ended. *message* is the one it was working on, by name, if any.
+
+    *expected* tells an end that was asked for, or that its child spec allows it, from one that is news: a crash;
+    a kill, unless by `BRUTAL_KILL`; a permanent child that ended by itself just when it was told to stop.
+    """
 
     generation: int
     reason: ExitReason
     message: str | None
+    expected: bool = False
 
     def log_level(self) -> str:
-        """Ends in good order are no news: who asked for them knows."""
+        """Ends in good order are no news: who asked for them knows. A refusal to start is told once."""
+        if self.expected:
+            return "info" if isinstance(self.reason, Ignored) else "debug"
         match self.reason:
             case Crashed():
                 return "error"
-            case Killed():
+            case Killed() | Normal() | Shutdown():
                 return "warning"
-            case Normal() | Shutdown():
-                return "debug"
             case _:
                 assert_never(self.reason)
 

@@ -13,11 +13,14 @@ import attrs
 
 from resprout.runtime.actor import Actor
 from resprout.runtime.errors import TreeError
+from resprout.runtime.exits import Crashed, Killed
 from resprout.runtime.mailbox import DEFAULT_CAPACITY, Overflow
 from resprout.runtime.names import Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from resprout.runtime.exits import ExitReason
 
 DEFAULT_SHUTDOWN = 5.0
 DEFAULT_START_TIMEOUT = 30.0
@@ -91,6 +94,12 @@ class Recipe:
             raise TreeError(f"{path}: {misfit}")
         if self.name is not None:
             self._check_name(path, self.name.key, names)
+
+    def expects(self, reason: ExitReason, *, ordered: bool) -> bool:
+        """Whether an end with *reason* is no news; *ordered* if it was told to stop before."""
+        if isinstance(reason, Killed):
+            return ordered and isinstance(self.shutdown, BrutalKill)
+        return not isinstance(reason, Crashed)
 
     def _check_name(self, path: str, key: str, names: dict[str, str]) -> None:
         holder = names.setdefault(key, path)

@@ -126,7 +126,8 @@ class System:
                 token = _current.set(self.registry)
                 try:
                     self.root = Cell(self, None, tree, self)
-                    await self.root.start()
+                    if not await self.root.start():
+                        self._over.set()  # It declined: there is nothing to run.
                     yield self
                 finally:
                     _current.reset(token)

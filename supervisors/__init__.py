@@ -5,10 +5,14 @@ from resprout.supervisors.cooldown import CoolDown
 from resprout.supervisors.dynamic import DynamicSupervisor
 from resprout.supervisors.errors import (
     AlreadyPresent,
+    AlreadyStarted,
     ChildError,
+    ChildIgnored,
     ChildNotFound,
+    ChildRestarting,
     ChildRunning,
     ChildStartFailed,
+    ChildStopped,
     TooManyChildren,
 )
 from resprout.supervisors.info import ChildCounts, ChildInfo
@@ -42,14 +46,18 @@ __all__ = [
     "TEMPORARY",
     "TRANSIENT",
     "AlreadyPresent",
+    "AlreadyStarted",
     "AutoShutdown",
     "ChildCounts",
     "ChildError",
+    "ChildIgnored",
     "ChildInfo",
     "ChildNotFound",
+    "ChildRestarting",
     "ChildRunning",
     "ChildSpec",
     "ChildStartFailed",
+    "ChildStopped",
     "CoolDown",
     "DynamicSupervisor",
     "Intensity",

@@ -23,7 +23,7 @@ class DynamicSupervisor(Supervisor):
         limit = self._spec.max_children
         if limit is not None and len(self._specs) >= limit:
             raise TooManyChildren(
-                path, f"{self.context.path} has its {limit} children; wait until one has ended"
+                path, f"{self.context.path} has its {limit} children; wait until one has ended", limit
             )
         super()._check(path, spec)
 

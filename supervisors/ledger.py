@@ -42,7 +42,8 @@ class Ledger:
         """Seconds to wait before *spec* is started again, after it ran for *lived* seconds."""
         if spec.backoff is None:
             return 0.0
-        failures = 1 if lived > spec.backoff.cap else self._failures.get(spec.id, 0) + 1
+        stable = spec.reset_after if spec.reset_after is not None else spec.backoff.cap
+        failures = 1 if lived > stable else self._failures.get(spec.id, 0) + 1
         self._failures[spec.id] = failures
         return delay(spec.backoff, failures, rng)
 

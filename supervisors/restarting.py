@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from resprout.runtime import Actor, Event, Life, Shutdown, Signal, StartFailed
+from resprout.runtime import Actor, Event, Ignored, Life, Shutdown, Signal, StartFailed
 from resprout.runtime.owner import OUT_OF_RESTARTS, Leave, Restart
 from resprout.supervisors.cooldown import CoolDown
 from resprout.supervisors.ledger import Ledger
@@ -62,7 +62,7 @@ class Restarting(Actor):
         self._spec = spec
         self._specs: dict[str, ChildSpec] = {}  # Of the children there are now, in start order.
         self._ledger = Ledger(spec.intensity)
-        self._retries: dict[str, int] = {}  # Whose retry is to come, and for which of its generations.
+        self._retries: dict[str, Retry] = {}  # By child; some are overtaken.
         self._busy = True  # Ends of children wait in the control lane.
         self._leaving = False
 
@@ -75,7 +75,8 @@ class Restarting(Actor):
             if first.get(id) is not cell.recipe:
                 self._cell.drop_child(cell)
         for spec in self._spec.children:
-            await self._start(spec)
+            if not await self._start(spec) and self._drops(spec):
+                self._forget(spec.id)
         self._busy = False
 
     async def on_signal(self, signal: Signal) -> None:
@@ -127,6 +128,8 @@ class Restarting(Actor):
         """A child ended for good by itself: drop it if it is not kept, and see whether to end as well."""
         if self._drops(spec):
             self._forget(spec.id)
+        if isinstance(reason, Ignored):
+            return  # Nothing has ended.
         if not spec.significant or not (is_clean(reason) or spec.restart is TEMPORARY):
             return
         match self._spec.auto_shutdown:
@@ -200,8 +203,7 @@ class Restarting(Actor):
 
     def _retry_in(self, seconds: float, cell: Cell) -> None:
         """By way of the clock even if *seconds* is 0, so that requests are served between the retries."""
-        retry = Retry(child=cell.recipe.id, generation=cell.generation)
-        self._retries[retry.child] = retry.generation
+        retry = self._retries[cell.recipe.id] = Retry(child=cell.recipe.id, generation=cell.generation)
 
         def ring() -> None:
             incarnation = self._cell.incarnation
@@ -210,7 +212,8 @@ class Restarting(Actor):
 
         self._cell.system.clock.at(trio.current_time() + seconds, ring)
 
-    async def _start(self, spec: ChildSpec) -> None:
+    async def _start(self, spec: ChildSpec) -> bool:
+        """Start a child behind all others; False if it declined."""
         self._specs[spec.id] = spec
         children = self._cell.children
         if spec.id in children:
@@ -218,7 +221,7 @@ class Restarting(Actor):
             children[spec.id].owner = self
         else:
             self._cell.add_child(spec, self)
-        await children[spec.id].start()
+        return await children[spec.id].start()
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -247,12 +250,15 @@ class Restarting(Actor):
     def _awaited(self) -> set[str]:
         """Who will be started by a retry that is to come."""
         order, strategy = tuple(self._specs), self._spec.strategy
-        failed = [id for id, generation in self._retries.items() if self._is_down(id, generation)]
-        return {id for one in failed for id in plan_restart(strategy, order, one).start}
+        return {id for retry in self._pending() for id in plan_restart(strategy, order, retry.child).start}
 
     def _is_down(self, id: str, generation: int) -> bool:
         cell = self._cell.children.get(id)
         return cell is not None and self._is_waiting(cell) and cell.generation == generation
+
+    def _pending(self) -> list[Retry]:
+        """The retries to come, without those that were overtaken."""
+        return [retry for retry in self._retries.values() if self._is_down(retry.child, retry.generation)]
 
     def _is_waiting(self, cell: Cell) -> bool:
         """Whether it is this supervisor's turn to start it again."""

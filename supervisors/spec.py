@@ -9,15 +9,15 @@ import attrs
 
 from resprout.runtime import Backoff, Overflow, Recipe, TreeError
 from resprout.runtime.mailbox import DEFAULT_CAPACITY
-from resprout.runtime.recipe import DEFAULT_SHUTDOWN, DEFAULT_START_TIMEOUT, is_time, is_whole
+from resprout.runtime.recipe import DEFAULT_SHUTDOWN, DEFAULT_START_TIMEOUT, BrutalKill, is_time, is_whole
 from resprout.supervisors.cooldown import CoolDown
 from resprout.supervisors.intensity import Intensity
-from resprout.supervisors.strategy import ONE_FOR_ONE, PERMANENT, RestartType, Strategy
+from resprout.supervisors.strategy import ONE_FOR_ONE, PERMANENT, RestartType, Strategy, is_expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from resprout.runtime import Actor, Name, ShutdownTime
+    from resprout.runtime import Actor, ExitReason, Name, ShutdownTime
 
 A = TypeVar("A", bound="Actor")
 
@@ -48,11 +48,14 @@ class ChildSpec(Recipe):
         restart: After which ends it is started again.
         significant: Whether its end counts for the supervisor's auto_shutdown.
         backoff: How long to wait before restarts in a row; None restarts at once, as OTP does.
+        reset_after: Seconds of running after which the next restart is the first in a row again; None for
+            the backoff's cap.
     """
 
     restart: RestartType = PERMANENT
     significant: bool = False
     backoff: Backoff | None = None
+    reset_after: float | None = None
 
     def check(self, path: str, names: dict[str, str]) -> None:
         """See `Recipe.check`."""
@@ -63,10 +66,23 @@ class ChildSpec(Recipe):
             )
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             raise TreeError(f"{path}: backoff must be a Backoff or None, not {self.backoff!r}; correct it")
+        if self.reset_after is not None and not is_time(self.reset_after, least=0):
+            raise TreeError(
+                f"{path}: reset_after must be seconds >= 0 or None, not {self.reset_after!r}; correct it"
+            )
+        if self.reset_after is not None and self.backoff is None:
+            raise TreeError(
+                f"{path}: reset_after is of a backoff, and there is none; give one, or leave it out"
+            )
         if self.significant and self.restart is PERMANENT:
             raise TreeError(
                 f"{path}: a significant child cannot be PERMANENT; make it TRANSIENT or TEMPORARY"
             )
+
+    def expects(self, reason: ExitReason, *, ordered: bool) -> bool:
+        """See `Recipe.expects`."""
+        brutal = isinstance(self.shutdown, BrutalKill)
+        return is_expected(self.restart, reason, ordered=ordered, brutal=brutal)
 
 
 @attrs.frozen(kw_only=True)
@@ -134,6 +150,7 @@ def child(
     shutdown: ShutdownTime = DEFAULT_SHUTDOWN,
     significant: bool = False,
     backoff: Backoff | None = None,
+    reset_after: float | None = None,
     start_timeout: float = DEFAULT_START_TIMEOUT,
     mailbox: int = DEFAULT_CAPACITY,
     overflow: Overflow = Overflow.BLOCK,
@@ -147,7 +164,8 @@ def child(
         restart: `PERMANENT` (always), `TRANSIENT` (after unclean ends) or `TEMPORARY` (never).
         shutdown: Seconds it may take to stop, `BRUTAL_KILL` or `INFINITY`.
         significant: Whether its own clean end counts for its supervisor's auto_shutdown.
-        backoff: Delays between restarts in a row, reset after it has run longer than `backoff.cap`.
+        backoff: Delays between restarts in a row.
+        reset_after: Seconds it must have run for the delays to begin anew; by default `backoff.cap`.
         start_timeout: Seconds `on_start` may take.
         mailbox: How many messages may wait.
         overflow: What happens to one more.
@@ -160,6 +178,7 @@ def child(
         shutdown=shutdown,
         significant=significant,
         backoff=backoff,
+        reset_after=reset_after,
         start_timeout=start_timeout,
         mailbox=mailbox,
         overflow=overflow,

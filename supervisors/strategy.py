@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
 
-from resprout.runtime import Normal, Shutdown
+from resprout.runtime import Crashed, Ignored, Killed, Normal, Shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +73,13 @@ def plan_restart(strategy: Strategy, order: Sequence[str], failed: str) -> Group
 def should_restart(restart: RestartType, reason: ExitReason) -> bool:
     """Whether a child of this type is started again after ending with *reason*, which nobody ordered.
 
+    Not one that declined to start, whatever its type: it would decline again and again.
+
     >>> should_restart(TRANSIENT, Normal())
     False
     """
+    if isinstance(reason, Ignored):
+        return False
     match restart:
         case RestartType.PERMANENT:
             return True
@@ -90,3 +94,30 @@ def should_restart(restart: RestartType, reason: ExitReason) -> bool:
 def is_clean(reason: ExitReason) -> bool:
     """Normal and Shutdown are clean ends; a kill, as in OTP, is not."""
     return isinstance(reason, Normal | Shutdown)
+
+
+def is_expected(restart: RestartType, reason: ExitReason, *, ordered: bool, brutal: bool) -> bool:
+    """Whether an end is as it should be, or to be reported: OTP's table of accepted reasons.
+
+    Args:
+        restart: The child's.
+        reason: How it ended.
+        ordered: Whether it was told to stop. Else it ended by itself, and what follows is told by a restart.
+        brutal: Whether its shutdown is `BRUTAL_KILL`.
+
+    >>> is_expected(PERMANENT, Normal(), ordered=True, brutal=False)
+    False
+    """
+    match reason:
+        case Crashed():
+            return False
+        case Killed():
+            return ordered and brutal
+        case Ignored():
+            return True
+        case Normal():
+            return not ordered or restart is not RestartType.PERMANENT
+        case Shutdown():
+            return not (ordered and brutal) or restart is not RestartType.PERMANENT
+        case _:
+            assert_never(reason)

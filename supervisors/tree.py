@@ -33,6 +33,7 @@ def supervisor(
     shutdown: ShutdownTime = INFINITY,
     significant: bool = False,
     backoff: Backoff | None = None,
+    reset_after: float | None = None,
 ) -> SupervisorSpec:
     """A supervisor of *children*, which start in this order and stop in reverse.
 
@@ -49,6 +50,7 @@ def supervisor(
         shutdown: As for `child`; by default it waits for its children for as long as their own times allow.
         significant: As for `child`.
         backoff: As for `child`.
+        reset_after: As for `child`.
     """
 
     return _finish(
@@ -64,6 +66,7 @@ def supervisor(
         shutdown=shutdown,
         significant=significant,
         backoff=backoff,
+        reset_after=reset_after,
     )
 
 

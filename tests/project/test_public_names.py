@@ -9,7 +9,8 @@ RUNTIME = """
 Actor ActorCrashed ActorError ActorExited ActorRestarting ActorStarted ActorStopped ActorStuck Address
 BRUTAL_KILL Backoff BreakerChanged BreakerPolicy CallTimeoutError CastFailed ChildExit CircuitBreaker
 CircuitOpen Context Crashed DeadLetter
-DeadlineExceeded Described Down Draining Event EventStream ExitReason Fact INFINITY Killed Life LinkedExit
+DeadlineExceeded Described Down Draining Event EventStream ExitReason Fact INFINITY Ignore Ignored
+Killed Life LinkedExit
 Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError Normal NotFoundError OutcomeUnknown
 Overflow PoolExhausted Recipe Ref ReplyError ResproutError SelfCallError Sent ServiceError Shutdown
 ShutdownTime Signal Snapshot StartFailed StartTimeout StashFull StuckActorEnded Subscriber SubscriberFailed
@@ -18,8 +19,9 @@ Unavailable UnknownMessageError breakers log_events log_to_stderr open_runtime r
 """
 
 SUPERVISORS = """
-AlreadyPresent AutoShutdown ChildCounts ChildError ChildInfo ChildNotFound ChildRunning ChildSpec
-ChildStartFailed CoolDown DynamicSupervisor GIVE_UP Intensity LimitReached ONE_FOR_ALL ONE_FOR_ONE
+AlreadyPresent AlreadyStarted AutoShutdown ChildCounts ChildError ChildIgnored ChildInfo ChildNotFound
+ChildRestarting ChildRunning ChildSpec ChildStartFailed ChildStopped
+CoolDown DynamicSupervisor GIVE_UP Intensity LimitReached ONE_FOR_ALL ONE_FOR_ONE
 PERMANENT REST_FOR_ONE RestartType Strategy Supervisor SupervisorSpec TEMPORARY TRANSIENT TooManyChildren
 child dynamic_supervisor restart_at supervisor
 """

@@ -13,13 +13,14 @@ from resprout import ONE_FOR_ALL, ONE_FOR_ONE, PERMANENT, TEMPORARY, RestartType
 
 @attrs.define
 class ModelChild:
-    """*delay*: seconds before it is restarted; *state* as `ChildInfo` says it."""
+    """*delay*: seconds before it is restarted; *state* as `ChildInfo` says it; *added* while all ran."""
 
     id: str
     restart: RestartType
     delay: float = 0.0
     significant: bool = False
     state: str = "stopped"
+    added: bool = False
 
 
 @attrs.define
@@ -71,7 +72,8 @@ class ModelSupervisor:
 
     def start_child(self, child: ModelChild) -> str:
         if self.has(child.id):
-            return "AlreadyPresent"
+            return "AlreadyStarted" if self.child(child.id).state == "running" else "AlreadyPresent"
+        child.added = True
         self.children.append(child)
         if not self._start(child):
             self.children.remove(child)
@@ -108,12 +110,27 @@ class ModelSupervisor:
         if not self.has(id):
             return "ChildNotFound"
         child = self.child(id)
+        if child.restart is TEMPORARY and child.added:
+            return "ChildError"
         self._order_down(child)
         if self._start(child):
             return ""
         if child.restart is TEMPORARY:
             self.children.remove(child)
         return "ChildStartFailed"
+
+    def retry_child(self, id: str) -> str:
+        if not self.has(id):
+            return "ChildNotFound"
+        child = self.child(id)
+        if child.state != "restarting":
+            return {"running": "ChildRunning", "stopped": "ChildStopped"}[child.state]
+        jobs = [job for job in self.due if job[1] is child] or list(self.due)
+        self.tie = self.tie or len(jobs) > 1
+        for job in jobs:
+            self.due.remove(job)
+            self._start_again(job[1])
+        return ""
 
     # What can be seen of it.
 
@@ -213,4 +230,6 @@ class ModelSupervisor:
     def _unless_stopped(self, id: str) -> str:
         if not self.has(id):
             return "ChildNotFound"
-        return "" if self.child(id).state == "stopped" else "ChildRunning"
+        return {"stopped": "", "restarting": "ChildRestarting", "running": "ChildRunning"}[
+            self.child(id).state
+        ]

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from resprout import (
     ONE_FOR_ALL,
+    PERMANENT,
     REST_FOR_ONE,
     TEMPORARY,
     TRANSIENT,
@@ -18,13 +19,18 @@ from resprout import (
     ActorCrashed,
     ActorStopped,
     AlreadyPresent,
+    AlreadyStarted,
     Backoff,
     ChildCounts,
     ChildError,
     ChildNotFound,
+    ChildRestarting,
     ChildRunning,
     ChildSpec,
     ChildStartFailed,
+    ChildStopped,
+    CoolDown,
+    Crashed,
     Down,
     Name,
     Ref,
@@ -70,13 +76,18 @@ async def test_a_started_child_comes_last_and_is_supervised_like_the_others() ->
     assert journal[-4:] == ["?b", "-b", "?a", "-a"]
 
 
-async def test_an_id_in_use_is_refused_whether_the_child_runs_or_not() -> None:
+async def test_an_id_in_use_is_refused_and_the_error_tells_whether_its_child_runs() -> None:
     async with open_runtime(app(player("a", []), player("done", [], restart=TRANSIENT))):
         finish("done")
         await wait_all_tasks_blocked()
-        for id in ("a", "done"):
-            with pytest.raises(AlreadyPresent, match=f"app/{id}: the id is in use"):
-                await ROOT.call(Supervisor.start_child, child(id, Player))
+        with pytest.raises(AlreadyStarted, match="app/a: the id is in use by a child that runs") as runs:
+            await ROOT.call(Supervisor.start_child, child("a", Player))
+        assert (runs.value.path, runs.value.id) == ("app/a", "a")
+        with pytest.raises(
+            AlreadyPresent, match="restart_child starts it, delete_child frees the id"
+        ) as kept:
+            await ROOT.call(Supervisor.start_child, child("done", Player))
+        assert (kept.value.path, kept.value.state) == ("app/done", "stopped")
 
 
 async def test_a_child_that_fails_to_start_is_forgotten_and_its_id_is_free() -> None:
@@ -125,6 +136,9 @@ async def test_an_id_that_is_nobodys_is_not_found(id: str) -> None:
             Supervisor.restart_child,
             Supervisor.delete_child,
             Supervisor.cycle_child,
+            Supervisor.retry_child,
+            Supervisor.which_child,
+            Supervisor.get_childspec,
         ):
             with pytest.raises(ChildNotFound, match="there are: a"):
                 await ROOT.call(request, id)
@@ -201,7 +215,7 @@ async def test_the_name_of_a_terminated_child_is_free_before_its_watchers_learn_
 async def test_only_a_stopped_child_is_restarted_or_deleted() -> None:
     async with open_runtime(app(player("a", []))) as runtime:
         for request in (Supervisor.restart_child, Supervisor.delete_child):
-            with pytest.raises(ChildRunning, match=r"app/a: it runs or restarts"):
+            with pytest.raises(ChildRunning, match=r"app/a: it runs; terminate it first"):
                 await ROOT.call(request, "a")
         await ROOT.call(Supervisor.terminate_child, "a")
         await ROOT.call(Supervisor.delete_child, "a")
@@ -219,8 +233,9 @@ async def test_a_requested_start_that_fails_leaves_the_child_stopped_and_costs_n
         await ROOT.call(Supervisor.terminate_child, "a")
         for _ in range(3):
             plan.failing_starts = 1
-            with pytest.raises(ChildStartFailed, match="a cannot start"):
+            with pytest.raises(ChildStartFailed, match="a cannot start") as failed:
                 await ROOT.call(request_, "a")  # type: ignore[arg-type,misc] # one of two with this signature
+            assert isinstance(failed.value.reason, Crashed)
             assert life(runtime, "app/a") == "stopped"
         await ROOT.call(Supervisor.restart_child, "a")
         assert life(runtime, "app/a") == "running"
@@ -257,10 +272,11 @@ async def test_a_child_that_is_restarting_is_shown_so_and_can_only_be_terminated
             ("x", "running", "worker"),
         ]
         assert await ROOT.call(Supervisor.count_children) == ChildCounts(2, 1, 0, 2)
-        with pytest.raises(AlreadyPresent):
+        with pytest.raises(AlreadyPresent) as kept:
             await ROOT.call(Supervisor.start_child, child("a", Player))
+        assert kept.value.state == "restarting"
         for request in (Supervisor.restart_child, Supervisor.delete_child):
-            with pytest.raises(ChildRunning):
+            with pytest.raises(ChildRestarting, match="retry_child starts it now, terminate_child gives up"):
                 await ROOT.call(request, "a")
         await ROOT.call(Supervisor.terminate_child, "a")
         await trio.sleep(100)
@@ -318,7 +334,108 @@ async def test_a_retry_that_is_on_its_way_starts_nobody_who_was_terminated() -> 
         assert journal.count("b failed") == tried
 
 
+# retry_child.
+
+PATIENT = Backoff(floor=50, base=50, cap=50)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+async def test_a_backoff_is_cut_short_on_request_and_costs_no_restart(
+    strategy: Strategy, autojump_clock: MockClock
+) -> None:
+    family = [player("x", []), player("a", [], backoff=PATIENT)]
+    async with open_runtime(app(*family, strategy=strategy, intensity=1, period=1_000.0)) as runtime:
+        crash("a")
+        await trio.sleep(1)
+        name("a").cast(Player.note, "waits")
+        before = trio.current_time()
+        await ROOT.call(Supervisor.retry_child, "a")
+        assert await name("a").call(Player.recall) == ["waits"]
+        assert trio.current_time() == before
+        await trio.sleep(100)  # The delay that was overtaken starts nobody.
+        assert (generation(runtime, "app/a"), life(runtime, "app/a")) == (2, "running")
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+async def test_a_cool_down_is_cut_short_on_request(strategy: Strategy, autojump_clock: MockClock) -> None:
+    family = [player("x", []), player("a", [])]
+    async with open_runtime(app(*family, strategy=strategy, intensity=0, on_limit=CoolDown(50))) as runtime:
+        crash("a")
+        await trio.sleep(1)
+        assert life(runtime, "app/a") == "restarting"
+        await ROOT.call(Supervisor.retry_child, "a")
+        await wait_all_tasks_blocked()
+        assert life(runtime, "app/a") == "running"
+        await trio.sleep(100)
+        assert generation(runtime, "app/a") == 2
+
+
+async def test_retrying_one_that_waits_for_another_starts_that_one_and_with_it_the_group(
+    autojump_clock: MockClock,
+) -> None:
+    journal: Journal = []
+    plan = Plan()
+    family = [player("a", journal), player("b", journal, plan, backoff=PATIENT), player("c", journal)]
+    async with open_runtime(app(*family, strategy=REST_FOR_ONE)):
+        plan.failing_starts = 1
+        crash("a")
+        await trio.sleep(1)
+        journal.clear()
+        await ROOT.call(Supervisor.retry_child, "c")
+        await wait_all_tasks_blocked()
+        assert journal == ["+b", "+c"]
+
+
+async def test_only_what_waits_is_retried() -> None:
+    async with open_runtime(app(player("a", []))):
+        with pytest.raises(ChildRunning, match="nothing to retry"):
+            await ROOT.call(Supervisor.retry_child, "a")
+        await ROOT.call(Supervisor.terminate_child, "a")
+        with pytest.raises(ChildStopped, match="use restart_child"):
+            await ROOT.call(Supervisor.retry_child, "a")
+
+
+async def test_terminating_one_that_waits_for_another_leaves_the_others_retry_alone(
+    autojump_clock: MockClock,
+) -> None:
+    plan = Plan()
+    family = [player("a", []), player("b", [], plan, backoff=PATIENT), player("c", [])]
+    async with open_runtime(app(*family, strategy=REST_FOR_ONE)):
+        plan.failing_starts = 1
+        crash("a")
+        await trio.sleep(1)
+        await ROOT.call(Supervisor.terminate_child, "c")
+        states = {info.id: info.state for info in await ROOT.call(Supervisor.which_children)}
+        assert states == {"a": "running", "b": "restarting", "c": "stopped"}
+        await trio.sleep(60)
+        states = {info.id: info.state for info in await ROOT.call(Supervisor.which_children)}
+        assert states == {"a": "running", "b": "running", "c": "running"}  # A group starts the stopped too.
+
+
 # Looking.
+
+
+async def test_one_child_can_be_looked_at_and_its_spec_has_all_defaults() -> None:
+    spec = player("a", [])
+    async with open_runtime(app(player("x", []), spec)):
+        info = await ROOT.call(Supervisor.which_child, "a")
+        assert (info.id, info.path, info.state, info.kind) == ("a", "app/a", "running", "worker")
+        found = await ROOT.call(Supervisor.get_childspec, "a")
+        assert found == spec
+        assert (found.restart, found.shutdown, found.start_timeout) == (PERMANENT, 5.0, 30.0)
+
+
+async def test_a_start_that_is_under_way_again_counts_as_restarting(autojump_clock: MockClock) -> None:
+    plan = Plan()
+    async with open_runtime(app(player("a", [], plan))):
+        plan.start_takes = 10
+        crash("a")
+        await trio.sleep(1)
+        assert (await ROOT.call(Supervisor.which_child, "a")).state == "restarting"
+        assert (await ROOT.call(Supervisor.count_children)).active == 0
+        await ROOT.call(Supervisor.retry_child, "a")  # Which it is doing already.
+        await trio.sleep(10)
+        assert (await ROOT.call(Supervisor.which_child, "a")).state == "running"
 
 
 async def test_children_are_listed_latest_first_and_counted_by_kind() -> None:

@@ -1,8 +1,10 @@
 """Children that come and go while the tree runs: OTP's statements 38 and 45 to 49."""
 
 import gc
-import math
+import sys
+from functools import partial
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -11,7 +13,9 @@ from resprout import (
     BRUTAL_KILL,
     TEMPORARY,
     TRANSIENT,
+    Actor,
     ChildCounts,
+    ChildError,
     ChildNotFound,
     ChildStartFailed,
     DynamicSupervisor,
@@ -153,12 +157,67 @@ async def test_children_that_have_gone_leave_no_memory_behind() -> None:
         assert alive() - before < 10
 
 
-async def test_adding_and_removing_costs_the_same_with_many_children(autojump_clock: MockClock) -> None:
-    """A walk over all children for each one would make this take minutes."""
+async def test_the_arguments_of_a_temporary_child_do_not_live_as_long_as_it_does() -> None:
+    class Letter:
+        """Long, and read once."""
+
+    @attrs.define
+    class Reader(Actor):
+        letter: Letter | None
+
+        async def on_start(self) -> None:
+            self.letter = None
+
+    def kept() -> bool:
+        gc.collect()
+        return any(type(thing) is Letter for thing in gc.get_objects())
+
     async with open_runtime(rooms()) as runtime:
-        for number in range(3_000):
-            await ROOMS.within(math.inf).call(START, child(str(number), lambda: Player([])))
-        for number in range(0, 3_000, 2):
-            await ROOMS.within(math.inf).call(END, str(number))
-        assert (await ROOMS.call(DynamicSupervisor.count_children)).active == 1_500
-        assert life(runtime, "app/rooms/1") == "running"
+        await ROOMS.call(START, child("brief", partial(Reader, Letter()), restart=TEMPORARY))
+        await ROOMS.call(DynamicSupervisor.which_children)  # It has put the request away by then.
+        assert life(runtime, "app/rooms/brief") == "running"
+        assert not kept()
+        with pytest.raises(ChildError, match="not started twice; terminate it, and start another"):
+            await ROOMS.call(DynamicSupervisor.cycle_child, "brief")
+        await ROOMS.call(START, child("lasting", partial(Reader, Letter())))
+        await wait_all_tasks_blocked()
+        assert kept()  # To be restarted with.
+
+
+async def test_adding_and_removing_takes_as_many_steps_with_ten_thousand_children_as_with_ten() -> None:
+    async def add_and_remove() -> None:
+        for id in "xy":
+            await ROOMS.call(START, child(id, Actor, restart=TEMPORARY))
+        await ROOMS.call(END, "x")
+        ROOMS._find().children["y"].leave(Normal())  # By itself.
+        await wait_all_tasks_blocked()
+
+    def fill(count: int) -> None:
+        """Places in which nobody runs: as long to walk over, and faster made."""
+        rooms = ROOMS.instance
+        assert isinstance(rooms, DynamicSupervisor)
+        for number in range(count):
+            spec = rooms._specs[str(number)] = child(str(number), Actor)
+            ROOMS._find().add_child(spec, rooms)
+
+    async def steps() -> int:
+        count = 0
+
+        def step(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        sys.setprofile(step)
+        try:
+            await add_and_remove()
+        finally:
+            sys.setprofile(None)
+        return count
+
+    async with open_runtime(rooms()):
+        await add_and_remove()
+        few = await steps()
+        fill(10_000)
+        many = await steps()
+        assert (await ROOMS.call(DynamicSupervisor.count_children)).specs == 10_000
+    assert many < few * 1.2

@@ -46,7 +46,7 @@ ENDS: list[ExitReason] = [Normal(), Shutdown("enough"), Killed("by hand")]
 SECONDS = [0.5, 1.0, 2.0, 4.5, 5.0, 20.0]  # Some of them edges of the period.
 
 EVENTS = ["crash", "crash", "crash", "finish", "sleep", "sleep", "fail"]
-REQUESTS = ["start", "start", "terminate", "terminate", "restart", "delete", "cycle"]
+REQUESTS = ["start", "start", "terminate", "terminate", "restart", "delete", "cycle", "retry", "retry"]
 STEPS = st.lists(
     st.tuples(st.sampled_from(EVENTS + REQUESTS), st.sampled_from(IDS), st.integers(0, 11)), max_size=25
 )
@@ -124,7 +124,7 @@ class World:
                 await trio.sleep(SECONDS[choice % len(SECONDS)])
             case "start":
                 await self._ask(verb, a_child(id, choice, model))
-            case "terminate" | "restart" | "delete" | "cycle":
+            case "terminate" | "restart" | "delete" | "cycle" | "retry":
                 await self._ask(verb, id)
             case _:
                 pass

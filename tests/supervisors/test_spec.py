@@ -74,6 +74,12 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
         "use PERMANENT, TRANSIENT or TEMPORARY",
     ),
     "backoff": (lambda: app(fine("a", backoff=1.0)), "app/shelf/a", "must be a Backoff or None"),
+    "reset_after < 0": (
+        lambda: app(fine("a", backoff=Backoff(), reset_after=-1)),
+        "app/shelf/a",
+        "seconds >= 0 or None",
+    ),
+    "reset_after alone": (lambda: app(fine("a", reset_after=5)), "app/shelf/a", "give one, or leave it out"),
     "significant permanent": (
         lambda: app(fine("a", significant=True), auto_shutdown=AutoShutdown.ANY_SIGNIFICANT),
         "app/shelf/a",

@@ -13,13 +13,14 @@ from resprout import (
     TRANSIENT,
     Crashed,
     ExitReason,
+    Ignored,
     Killed,
     Normal,
     RestartType,
     Shutdown,
     Strategy,
 )
-from resprout.supervisors.strategy import plan_restart, should_restart
+from resprout.supervisors.strategy import is_expected, plan_restart, should_restart
 
 FAMILIES = st.lists(st.sampled_from("abcdefgh"), min_size=1, unique=True)
 CASES = FAMILIES.flatmap(lambda order: st.tuples(st.just(order), st.sampled_from(order)))
@@ -69,6 +70,7 @@ def test_rest_for_one_spares_exactly_those_that_started_before(case: tuple[list[
 
 REASONS: dict[str, ExitReason] = {
     "normal": Normal(),
+    "ignored": Ignored("not here"),
     "shutdown": Shutdown(),
     "shutdown with a reason": Shutdown("enough"),
     "killed": Killed(),
@@ -80,10 +82,38 @@ REASONS: dict[str, ExitReason] = {
 @pytest.mark.parametrize(
     ("restart", "restarted_after"),
     [
-        (PERMANENT, set(REASONS)),
+        (PERMANENT, set(REASONS) - {"ignored"}),
         (TRANSIENT, {"killed", "crashed"}),
         (TEMPORARY, set[str]()),
     ],
 )
 def test_restart_types_follow_otps_table(restart: RestartType, restarted_after: set[str], how: str) -> None:
     assert should_restart(restart, REASONS[how]) == (how in restarted_after)
+
+
+CLEAN = {"normal", "shutdown", "shutdown with a reason", "ignored"}
+
+
+@pytest.mark.parametrize("how", REASONS)
+@pytest.mark.parametrize(
+    ("restart", "brutal", "accepted"),
+    [
+        (PERMANENT, False, CLEAN - {"normal"}),
+        (PERMANENT, True, {"killed", "ignored"}),
+        (TRANSIENT, False, CLEAN),
+        (TRANSIENT, True, CLEAN | {"killed"}),
+        (TEMPORARY, False, CLEAN),
+        (TEMPORARY, True, CLEAN | {"killed"}),
+    ],
+)
+def test_a_stop_accepts_the_reasons_of_otps_table(
+    restart: RestartType, brutal: bool, accepted: set[str], how: str
+) -> None:
+    assert is_expected(restart, REASONS[how], ordered=True, brutal=brutal) == (how in accepted)
+
+
+@pytest.mark.parametrize("how", REASONS)
+@pytest.mark.parametrize("restart", RestartType)
+@pytest.mark.parametrize("brutal", [False, True])
+def test_without_an_order_every_unclean_end_is_news(restart: RestartType, brutal: bool, how: str) -> None:
+    assert is_expected(restart, REASONS[how], ordered=False, brutal=brutal) == (how in CLEAN)

@@ -17,6 +17,8 @@ from resprout import (
     TRANSIENT,
     Actor,
     ActorCrashed,
+    ActorExited,
+    ActorRestarting,
     ActorStopped,
     AutoShutdown,
     Backoff,
@@ -484,14 +486,35 @@ async def test_time_spent_in_a_failing_start_is_not_a_good_run(autojump_clock: M
         assert max(steps) > 0.2  # It grew although each start took longer than the cap.
 
 
-async def test_a_backoff_can_be_cut_short(autojump_clock: MockClock) -> None:
-    patient = Backoff(floor=50, base=50, cap=50)
-    async with open_runtime(supervisor("app", player("a", [], backoff=patient))) as runtime:
+async def test_the_time_after_which_a_run_is_good_can_be_given(autojump_clock: MockClock) -> None:
+    delays: list[float] = []
+    spec = player("a", [], backoff=Backoff(floor=1, base=1, cap=1_000), reset_after=10)
+    async with open_runtime(supervisor("app", spec, intensity=100), seed=3) as runtime:
+        runtime.events.subscribe(
+            lambda event: delays.append(event.delay) if isinstance(event, ActorRestarting) else None
+        )
+        for _ in range(10):
+            crash("a")
+            await trio.sleep(9)  # Of which it runs less.
+            while life(runtime, "app/a") != "running":
+                await trio.sleep(9)
+        assert max(delays) > 10
+        await trio.sleep(11)
         crash("a")
         await trio.sleep(1)
-        runtime.ref("app/a")._find().cut_pause()
-        await wait_all_tasks_blocked()
-        assert life(runtime, "app/a") == "running"
+        assert delays[-1] == 1
+
+
+async def test_each_restart_with_a_backoff_costs_one_of_the_intensity(autojump_clock: MockClock) -> None:
+    spec = player("a", [], backoff=Backoff(floor=1, base=1, cap=1))
+    async with open_runtime(supervisor("app", spec, intensity=3, period=100.0)) as runtime:
+        for _ in range(3):
+            crash("a")
+            await trio.sleep(2)
+            assert life(runtime, "app/a") == "running"
+        crash("a")
+        await trio.sleep(2)
+        assert runtime.gave_up
 
 
 # Stopping.
@@ -570,6 +593,58 @@ async def test_a_grandchild_that_is_stuck_is_named_and_nothing_is_abandoned(
         before = trio.current_time()
     assert trio.current_time() - before == pytest.approx(60)
     assert set(stuck) == {"app/shelf/a"}
+
+
+async def test_a_shutdown_tells_the_ends_it_accepts_from_those_that_are_news(
+    autojump_clock: MockClock,
+) -> None:
+    def slow(seconds: float) -> Plan:
+        return Plan(stop_takes=seconds)
+
+    family = {
+        "told": player("told", []),
+        "late": player("late", [], slow(9), shutdown=1),
+        "brutal": player("brutal", [], shutdown=BRUTAL_KILL),
+        "own": player("own", [], slow(2)),  # It ends by itself when it is told to stop.
+        "own-transient": player("own-transient", [], slow(2), restart=TRANSIENT),
+        "crashing": child("crashing", lambda: CrashesInCleanup([])),
+        "shelf": supervisor("shelf", player("below", []), shutdown=BRUTAL_KILL),
+    }
+    ends: dict[str, ActorExited] = {}
+    async with open_runtime(supervisor("app", *family.values())) as runtime:
+        runtime.events.subscribe(
+            lambda event: ends.update({event.actor: event}) if isinstance(event, ActorExited) else None
+        )
+        finish("own")
+        finish("own-transient")
+        await wait_all_tasks_blocked()
+        assert life(runtime, "app/own") == "stopping"
+    levels = {path.rpartition("/")[2]: (end.expected, end.log_level()) for path, end in ends.items()}
+    assert levels == {
+        "app": (True, "debug"),
+        "told": (True, "debug"),
+        "late": (False, "warning"),
+        "brutal": (True, "debug"),
+        "own": (False, "warning"),
+        "own-transient": (True, "debug"),
+        "crashing": (False, "error"),
+        "shelf": (True, "debug"),
+        "below": (True, "debug"),  # Killed with the one above it, as that one's spec says.
+    }
+
+
+class CrashesInCleanup(Player):
+    async def on_stop(self, reason: ExitReason) -> None:
+        raise OSError("cannot clean up")
+
+
+async def test_a_kill_that_nobody_planned_is_news_although_the_spec_has_a_brutal_kill() -> None:
+    ends: list[ActorExited] = []
+    async with open_runtime(supervisor("app", player("a", [], shutdown=BRUTAL_KILL))) as runtime:
+        runtime.events.subscribe(lambda event: ends.append(event) if isinstance(event, ActorExited) else None)
+        runtime.ref("app/a")._find().kill()
+        await wait_all_tasks_blocked()
+        assert [(end.expected, end.log_level()) for end in ends] == [(False, "warning")]
 
 
 # auto_shutdown.
