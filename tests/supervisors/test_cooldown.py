@@ -46,6 +46,14 @@ def test_after_a_quiet_time_longer_than_the_cap_they_begin_anew(quiet: list[floa
     assert found[-1] == policy.first
 
 
+@pytest.mark.parametrize(("quiet", "length"), [(60.0, 16.0), (60.001, 1.0)])
+def test_the_quiet_time_is_counted_from_the_end_of_the_pause_and_must_be_longer_than_the_cap(
+    quiet: float, length: float
+) -> None:
+    """The fourth pause took 8 seconds; counted from its begin, less would do."""
+    assert lengths([0.0, 0.0, 0.0, 0.0, quiet], CoolDown())[-1] == length
+
+
 def test_a_supervisor_that_never_recovers_goes_on_for_ever() -> None:
     assert lengths([0.0] * 8, CoolDown()) == [1, 2, 4, 8, 16, 32, 60, 60]
     assert lengths([0.0] * 5_000, CoolDown())[-1] == 60
