@@ -18,6 +18,7 @@ SHOWS = {
     "keep_state": "after the restart, 4 and 3 make 7",
     "monitors": "app/patient is down: fever",
     "quickstart": "3\n",
+    "testing_a_tree": "both tests passed",
     "sessions": "goodbye, ann\nwelcome at app/sessions/cyd\n",
 }
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

@@ -26,9 +26,17 @@ PERMANENT REST_FOR_ONE RestartType Strategy Supervisor SupervisorSpec TEMPORARY 
 child dynamic_supervisor restart_at supervisor
 """
 
+TESTING = """
+Bandwidth BlackHole Direction Ending EventRecorder Expected FakeConnection FakeService FaultProxy InjectedCrash
+Latency LimitBytes LocalServer NothingScripted Probe Received Recorded Request Slicer Stall Toxic WaitedInVain
+crash expect_event fault_proxy kill postgres_server recorder_of redis_server run runtime server tree_text
+wait_for_end wait_for_life wait_for_restart wait_until
+"""
+
 PACKAGES = {
     "resprout.runtime": RUNTIME.split(),
     "resprout.supervisors": SUPERVISORS.split(),
+    "resprout.testing": TESTING.split(),
     "resprout": RUNTIME.split() + SUPERVISORS.split(),
 }
 
