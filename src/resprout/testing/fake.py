@@ -23,9 +23,9 @@ from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
 from resprout.actors.connection.states import ConnectionState, retry_after
-from resprout.runtime import DeadlineExceeded, OutcomeUnknown, Sent, Unavailable
+from resprout.runtime import Actor, DeadlineExceeded, OutcomeUnknown, Sent, Unavailable
 from resprout.runtime.nurseries import bare_nursery
-from resprout.supervisors import ChildSpec, child
+from resprout.supervisors import PERMANENT, ChildSpec, RestartType, child
 from resprout.testing.opening import current_runtime
 from resprout.testing.waiting import PATIENCE, poll
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from resprout.runtime import Address, Name
 
+A = TypeVar("A", bound=Actor)
 C = TypeVar("C")
 
 
@@ -77,13 +78,13 @@ class FakeService:
         """A fresh connection actor: what ``child(id, service.start, …)`` needs."""
         return FakeConnection(self)
 
-    def child(self, id: str, *, name: Name[Any] | None = None, **options: Any) -> ChildSpec:
-        """The connection as a child, under the *name* of the real one; options as of `child`."""
-        return child(id, self.start, name=name, **options)
+    def child(self, id: str, *, name: Name[A] | None = None, restart: RestartType = PERMANENT) -> ChildSpec:
+        """The connection as a child, under the *name* of the real one; see `start` for other options."""
+        return child(id, cast("Callable[[], A]", self.start), name=name, restart=restart)
 
     def client(
         self,
-        connection: Address[Any],
+        connection: Address[A],
         like: type[C],
         *,
         timeout: float = 5.0,

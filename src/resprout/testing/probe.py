@@ -17,7 +17,7 @@ import functools
 import inspect
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 import trio
@@ -25,7 +25,7 @@ import trio
 from resprout.runtime import Actor, Name, ReplyError
 from resprout.runtime.actor import protocol_of
 from resprout.runtime.message import Call
-from resprout.supervisors import ChildSpec, child
+from resprout.supervisors import PERMANENT, ChildSpec, RestartType, child
 from resprout.testing.opening import account, current_runtime
 from resprout.testing.waiting import WaitedInVain, positive
 
@@ -81,13 +81,13 @@ class Probe(Generic[A]):
 
     # In a tree.
 
-    def start(self) -> Actor:
-        """A fresh actor: what ``child(id, probe.start, …)`` needs."""
-        return self._actor()
+    def start(self) -> A:
+        """A fresh actor: ``child(id, probe.start, …)`` with all options of `child`."""
+        return cast("A", self._actor())
 
-    def child(self, id: str, *, name: Name[A] | None = None, **options: Any) -> ChildSpec:
-        """The probe as a child, found under *name* by those who look for the real one; options as of `child`."""
-        return child(id, self.start, name=name, **options)
+    def child(self, id: str, *, name: Name[A] | None = None, restart: RestartType = PERMANENT) -> ChildSpec:
+        """The probe as a child, found under *name* by those who look for the real one."""
+        return child(id, self.start, name=name, restart=restart)
 
     # What it answers.
 
