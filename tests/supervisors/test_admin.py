@@ -320,6 +320,22 @@ async def test_a_sibling_that_waits_for_its_own_restart_comes_back_although_anot
         assert life(runtime, "app/b") == "running"
 
 
+@pytest.mark.parametrize("strategy", [ONE_FOR_ALL, REST_FOR_ONE])
+async def test_terminating_one_that_waits_for_the_retry_of_another_leaves_the_rest_to_that_retry(
+    strategy: Strategy, autojump_clock: MockClock
+) -> None:
+    plan, patient = Plan(), Backoff(floor=50, base=50, cap=50)
+    family = [player("a", [], plan, backoff=patient), player("b", []), player("c", [])]
+    async with open_runtime(app(*family, strategy=strategy)) as runtime:
+        plan.failing_starts = 1
+        crash("a")
+        await trio.sleep(51)  # Its start has failed; b and c were stopped for it.
+        await ROOT.call(Supervisor.terminate_child, "b")
+        assert [life(runtime, f"app/{id}") for id in "abc"] == ["restarting", "stopped", "restarting"]
+        await trio.sleep(50)
+        assert [life(runtime, f"app/{id}") for id in "abc"] == ["running"] * 3
+
+
 async def test_a_retry_that_is_on_its_way_starts_nobody_who_was_terminated() -> None:
     journal: Journal = []
     plan = Plan()
