@@ -1,5 +1,6 @@
 """The benchmarks keep running; what they measure is for `make bench`, not for a busy test machine."""
 
+import gc
 import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import trio
 
 import benchmarks.__main__
-from benchmarks import actors, memory, raw_trio
+from benchmarks import actors, many, memory, raw_trio
 from benchmarks.__main__ import machine, main, table
 from benchmarks.bare_loop import bare_loop
 from benchmarks.compare import at_least, at_most, medians, report
@@ -58,6 +59,16 @@ def test_stopping_takes_time_on_top_of_starting(
 @pytest.mark.parametrize("kind", ["ours", "raw"])
 def test_an_idle_actor_weighs_kilobytes(kind: memory.Kind) -> None:
     assert 1_000 < memory.bytes_each(kind, 500).traced < 20_000
+
+
+@pytest.mark.parametrize("setting", ["default", "rare"])
+def test_many_actors_start_answer_and_stop(setting: str) -> None:
+    thresholds = gc.get_threshold()
+    try:
+        lines = trio.run(many.live, 50, setting)
+    finally:
+        gc.set_threshold(*thresholds)
+    assert [line.split()[0] for line in lines] == ["start", "memory", "answer", "stop"]
 
 
 def test_the_barest_loop_does_all_of_the_work_and_is_gone_afterwards() -> None:
