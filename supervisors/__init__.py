@@ -17,6 +17,7 @@ from resprout.supervisors.errors import (
 )
 from resprout.supervisors.info import ChildCounts, ChildInfo
 from resprout.supervisors.intensity import Intensity
+from resprout.supervisors.job import TaskFailed, TaskStopped
 from resprout.supervisors.spec import (
     GIVE_UP,
     AutoShutdown,
@@ -35,7 +36,8 @@ from resprout.supervisors.strategy import (
     Strategy,
 )
 from resprout.supervisors.supervisor import LimitReached, Supervisor
-from resprout.supervisors.tree import dynamic_supervisor, supervisor
+from resprout.supervisors.tasks import Tasks, TaskSupervisor
+from resprout.supervisors.tree import dynamic_supervisor, supervisor, task_supervisor
 
 __all__ = [
     "GIVE_UP",
@@ -66,9 +68,14 @@ __all__ = [
     "Strategy",
     "Supervisor",
     "SupervisorSpec",
+    "TaskFailed",
+    "TaskStopped",
+    "TaskSupervisor",
+    "Tasks",
     "TooManyChildren",
     "child",
     "dynamic_supervisor",
     "restart_at",
     "supervisor",
+    "task_supervisor",
 ]

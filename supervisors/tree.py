@@ -13,6 +13,7 @@ from resprout.supervisors.intensity import Intensity
 from resprout.supervisors.spec import GIVE_UP, AutoShutdown, ChildSpec, OnLimit, SupervisorSpec
 from resprout.supervisors.strategy import ONE_FOR_ONE, PERMANENT, RestartType, Strategy
 from resprout.supervisors.supervisor import Supervisor
+from resprout.supervisors.tasks import TaskSupervisor, TaskSupervisorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,39 @@ def dynamic_supervisor(
         restart=restart,
         shutdown=shutdown,
     )
+
+
+def task_supervisor(
+    id: str,
+    *,
+    name: Name[Any] | None = None,
+    max_children: int | None = 1_000,
+    task_shutdown: ShutdownTime = 5.0,
+    restart: RestartType = PERMANENT,
+    shutdown: ShutdownTime = INFINITY,
+) -> SupervisorSpec:
+    """A supervisor of one-off work that is handed in through `Tasks`. None of it is tried again.
+
+    Args:
+        id: Its name among its siblings.
+        name: A `Name` for it: `JOBS = Tasks(Name(TaskSupervisor, "jobs"))` takes work for it.
+        max_children: How many tasks may run at a time; None for no limit.
+        task_shutdown: Seconds a task may take to finish when all are told to stop, at once; then it is
+            cancelled.
+        restart: As for `child`.
+        shutdown: As for `child`.
+    """
+    draft = TaskSupervisorSpec(
+        id=id,
+        start=_unset,
+        start_timeout=INFINITY,
+        name=name,
+        max_children=max_children,
+        task_shutdown=task_shutdown,
+        restart=restart,
+        shutdown=shutdown,
+    )
+    return attrs.evolve(draft, start=partial(TaskSupervisor, draft))
 
 
 def _finish(make: Callable[[SupervisorSpec], Actor], **fields: Any) -> SupervisorSpec:

@@ -48,7 +48,8 @@ def check_tree(tree: Recipe) -> Outline:
 
 def _outline(spec: Recipe, path: str) -> Outline:
     below = tuple(_outline(child, f"{path}/{child.id}") for child in _children(spec))
-    open_ended = _class(spec) is DynamicSupervisor
+    made = _class(spec)
+    open_ended = isinstance(made, type) and issubclass(made, DynamicSupervisor)
     return Outline(
         id=spec.id,
         path=path,

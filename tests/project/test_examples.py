@@ -19,6 +19,7 @@ SHOWS = {
     "monitors": "app/patient is down: fever",
     "quickstart": "3\n",
     "testing_a_tree": "both tests passed",
+    "tasks": "app/jobs/resize-2 failed: ValueError: no image",
     "sessions": "goodbye, ann\nwelcome at app/sessions/cyd\n",
 }
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

@@ -22,8 +22,9 @@ SUPERVISORS = """
 AlreadyPresent AlreadyStarted AutoShutdown ChildCounts ChildError ChildIgnored ChildInfo ChildNotFound
 ChildRestarting ChildRunning ChildSpec ChildStartFailed ChildStopped
 CoolDown DynamicSupervisor GIVE_UP Intensity LimitReached ONE_FOR_ALL ONE_FOR_ONE
-PERMANENT REST_FOR_ONE RestartType Strategy Supervisor SupervisorSpec TEMPORARY TRANSIENT TooManyChildren
-child dynamic_supervisor restart_at supervisor
+PERMANENT REST_FOR_ONE RestartType Strategy Supervisor SupervisorSpec TEMPORARY TRANSIENT TaskFailed TaskStopped
+TaskSupervisor Tasks TooManyChildren
+child dynamic_supervisor restart_at supervisor task_supervisor
 """
 
 TESTING = """

@@ -23,11 +23,14 @@ from resprout import (
     Supervisor,
     SupervisorSpec,
     System,
+    Tasks,
+    TaskSupervisor,
     Timer,
     child,
     dynamic_supervisor,
     open_runtime,
     supervisor,
+    task_supervisor,
 )
 
 T = TypeVar("T")
@@ -164,6 +167,20 @@ async def trees(system: System, context: Context[Counter]) -> None:
     context.stop(Normal())
 
 
+JOBS = Name(TaskSupervisor, "jobs")
+
+
+async def label(number: int, word: str) -> dict[str, int]:
+    return {word: number}
+
+
+async def one_off_work() -> None:
+    jobs = Tasks(JOBS)
+    assert_type(await jobs.run(label, 1, "a"), dict[str, int])
+    assert_type(jobs.start_soon(label, 1, "a"), str)
+    assert_type(task_supervisor("jobs", name=JOBS), SupervisorSpec)
+
+
 def test_the_types_are_checked_by_mypy_and_pyright() -> None:
     """Nothing to run: `make types` reads this file."""
-    assert all((calls, parameters, generics, relations, trees))
+    assert all((calls, parameters, generics, relations, trees, one_off_work))
