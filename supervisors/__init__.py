@@ -18,6 +18,8 @@ from resprout.supervisors.errors import (
 from resprout.supervisors.info import ChildCounts, ChildInfo
 from resprout.supervisors.intensity import Intensity
 from resprout.supervisors.job import TaskFailed, TaskStopped
+from resprout.supervisors.pool import Pool, PoolSupervisor, pool
+from resprout.supervisors.routes import BY_KEY, LEAST_LOADED, ROUND_ROBIN, Route
 from resprout.supervisors.spec import (
     GIVE_UP,
     AutoShutdown,
@@ -40,11 +42,14 @@ from resprout.supervisors.tasks import Tasks, TaskSupervisor
 from resprout.supervisors.tree import dynamic_supervisor, supervisor, task_supervisor
 
 __all__ = [
+    "BY_KEY",
     "GIVE_UP",
+    "LEAST_LOADED",
     "ONE_FOR_ALL",
     "ONE_FOR_ONE",
     "PERMANENT",
     "REST_FOR_ONE",
+    "ROUND_ROBIN",
     "TEMPORARY",
     "TRANSIENT",
     "AlreadyPresent",
@@ -64,7 +69,10 @@ __all__ = [
     "DynamicSupervisor",
     "Intensity",
     "LimitReached",
+    "Pool",
+    "PoolSupervisor",
     "RestartType",
+    "Route",
     "Strategy",
     "Supervisor",
     "SupervisorSpec",
@@ -75,6 +83,7 @@ __all__ = [
     "TooManyChildren",
     "child",
     "dynamic_supervisor",
+    "pool",
     "restart_at",
     "supervisor",
     "task_supervisor",

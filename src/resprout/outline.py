@@ -10,6 +10,7 @@ import attrs
 from resprout.runtime import BRUTAL_KILL, Recipe
 from resprout.runtime.recipe import DEFAULT_SHUTDOWN
 from resprout.supervisors import ChildSpec, DynamicSupervisor, SupervisorSpec
+from resprout.supervisors.pool import PoolSpec
 
 
 @attrs.frozen(kw_only=True)
@@ -65,12 +66,14 @@ def _outline(spec: Recipe, path: str) -> Outline:
 
 
 def _stop_time(spec: Recipe, children: tuple[Outline, ...], open_ended: bool) -> float:
-    """Children stop one after the other, those of a dynamic supervisor at once; its own limit cuts them short."""
+    """Children stop one after the other, of a dynamic one or a pool at once; its own limit cuts them short."""
     limit = 0.0 if spec.shutdown is BRUTAL_KILL else float(spec.shutdown)
     if open_ended:
         return min(limit, DEFAULT_SHUTDOWN)
     if isinstance(spec, SupervisorSpec):
-        return min(limit, math.fsum(child.stops_within for child in children))
+        times = [child.stops_within for child in children]
+        at_once = isinstance(spec, PoolSpec)
+        return min(limit, max(times, default=0.0) if at_once else math.fsum(times))
     return limit
 
 

@@ -17,6 +17,7 @@ SHOWS = {
     "job": "3\n2\n1\n",
     "keep_state": "after the restart, 4 and 3 make 7",
     "monitors": "app/patient is down: fever",
+    "pool": "ann: 2 in all, bob: 1",
     "quickstart": "3\n",
     "testing_a_tree": "both tests passed",
     "tasks": "app/jobs/resize-2 failed: ValueError: no image",
