@@ -53,6 +53,7 @@ from resprout.runtime.recipe import BRUTAL_KILL, INFINITY, Recipe, ShutdownTime
 from resprout.runtime.ref import Address, Ref
 from resprout.runtime.signals import ChildExit, Down, Signal
 from resprout.runtime.snapshot import Described, Fact, Snapshot
+from resprout.runtime.statemachine import StateMachine
 from resprout.runtime.system import DeadLetter, System, open_runtime
 from resprout.runtime.timers import Timer
 
@@ -117,6 +118,7 @@ __all__ = [
     "StartFailed",
     "StartTimeout",
     "StashFull",
+    "StateMachine",
     "StuckActorEnded",
     "Subscriber",
     "SubscriberFailed",

@@ -7,7 +7,7 @@ what travels. Names with a leading underscore and the hooks below are not callab
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
 from resprout.runtime.errors import LinkedExit
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     Handler = Callable[..., Awaitable[object]]
 
 
+HOOKS = frozenset(("on_start", "on_stop", "on_signal"))
+
+
 class Actor:
     """Handles one message at a time; only its own methods touch its state.
 
@@ -33,6 +36,8 @@ class Actor:
     """
 
     __slots__ = ("__weakref__", "context")
+
+    _hooks: ClassVar[frozenset[str]] = HOOKS
 
     context: Context[Self]
     """The actor's own ref, timers, children and log; set before `on_start`."""
@@ -56,8 +61,17 @@ class Actor:
             case _:
                 self.context.log.debug("signal dropped", signal=signal)
 
+    # For the engine.
 
-HOOKS = frozenset(("on_start", "on_stop", "on_signal"))
+    def _start_up(self) -> Awaitable[None]:
+        """`on_start`, and what a kind of actor needs besides."""
+        return self.on_start()
+
+    @classmethod
+    def _handler(cls, method: Handler) -> Handler:
+        """*method* as the message loop calls it."""
+        return method
+
 
 _tables: WeakKeyDictionary[type[Actor], Mapping[str, Handler]] = WeakKeyDictionary()
 
@@ -73,7 +87,9 @@ def protocol_of(cls: type[Actor]) -> Mapping[str, Handler]:
     """
     table = _tables.get(cls)
     if table is None:
-        table = _tables[cls] = {name: method for name, method in _methods(cls) if name not in HOOKS}
+        table = _tables[cls] = {
+            name: cls._handler(method) for name, method in _methods(cls) if name not in cls._hooks
+        }
     return table
 
 

@@ -128,13 +128,13 @@ class Incarnation:
 
     async def _start_hook(self, actor: Actor, timeout: float) -> None:
         if timeout == math.inf:
-            await actor.on_start()
+            await actor._start_up()
         else:
             too_late = Crashed(StartTimeout(self.cell.path, timeout))
             clock = self.cell.system.clock
             alarm = clock.at(trio.current_time() + timeout, lambda: self.strike(too_late))
             try:
-                await actor.on_start()
+                await actor._start_up()
             finally:
                 alarm.cancel()
         await checkpoint_if_cancelled()  # A start that swallowed its cancellation has failed all the same.
@@ -151,7 +151,7 @@ class Incarnation:
                 signal = mailbox.control.popleft()
                 if type(signal) is StopOrder:
                     return signal.reason
-                if type(signal) is not Continuation:
+                if not isinstance(signal, Continuation):
                     await actor.on_signal(signal)
                     left -= 1  # A reaction may cause the next signal at once: a monitor of one that is down.
                     if left <= 0:
@@ -160,7 +160,10 @@ class Incarnation:
                     continue
                 if any(type(waiting) is StopOrder for waiting in mailbox.control):
                     continue  # It ends with the incarnation; an endless chain must not hold up the stop.
-                message = signal.message
+                follows = signal.take()
+                if follows is None:
+                    continue
+                message = follows
             elif not queue:
                 mailbox.sleeper = cell.task
                 await wait_task_rescheduled(mailbox.abort_sleep)
@@ -207,10 +210,15 @@ class Incarnation:
             raise refusal from error  # Except here: the actor asked for it itself.
         self._answer(message, refusal)
 
-    def _answer(self, message: Message, error: Exception) -> None:
+    def give(self, message: Message | None, result: object) -> None:
+        """Answer *message* before its method is left: what a state machine does next is not for its caller."""
+        if type(message) is Call:
+            message.reply(result)
+
+    def _answer(self, message: Message | None, error: Exception) -> None:
         if isinstance(message, Call):
             message.fail(error)
-        else:
+        elif message is not None:
             self.cell.system.events.emit(CastFailed(actor=self.cell.path, method=message.method, error=error))
 
     def _give_up_message(self, reason: ExitReason) -> str | None:

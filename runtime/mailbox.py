@@ -113,11 +113,9 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         self.control.appendleft(signal)
 
     def follow(self, continuation: Continuation) -> None:
-        """Put *continuation* before all signals, but behind others of the same callback."""
+        """Put *continuation* before all signals, but behind others that it lets pass."""
         control = self.control = self.control or deque()
-        asked_by = continuation.asked_by
-        before = takewhile(lambda signal: getattr(signal, "asked_by", self) is asked_by, control)
-        control.insert(sum(1 for _ in before), continuation)
+        control.insert(sum(1 for _ in takewhile(continuation.is_behind, control)), continuation)
 
     def take_back(self, signal: Signal) -> None:
         """Remove this very *signal*, if it waits unread."""
@@ -135,15 +133,19 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
 
     def stash(self, message: Message) -> None:
         """Put *message*, which the actor had taken, aside until `unstash`."""
+        self.put_aside().put(message)
+
+    def put_aside(self) -> Aside:
+        """What is put aside, made when needed."""
         if self.aside is None:
             self.aside = Aside()
-        self.aside.put(message)
+        return self.aside
 
     def unstash(self) -> None:
         """Put all that was put aside before what waits, in its order, whatever the limit says."""
         aside, self.aside = self.aside, None
         if aside is not None:
-            self.queue.extendleft(reversed(aside.stashed))
+            self.queue.extendleft(reversed(aside.all()))
             self.wake()
 
     def offer(self, message: Message) -> bool:

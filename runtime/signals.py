@@ -43,7 +43,26 @@ class StopOrder(Signal):
 
 @attrs.frozen(kw_only=True, eq=False)
 class Continuation(Signal):
-    """Run *message* before all else; *asked_by* is the message in work that wanted it, None in a hook."""
+    """A message to be handled before all else. Never reaches `on_signal`."""
+
+    def take(self) -> Message | None:
+        """The message, if there is one (any more)."""
+        return None
+
+    def is_behind(self, signal: Signal) -> bool:
+        """Whether *signal*, which waits before all others, comes before this."""
+        return isinstance(signal, Continuation)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Follow(Continuation):
+    """Run *message*; *asked_by* is the message in work that wanted it, None in a hook."""
 
     message: Message
     asked_by: Message | None
+
+    def take(self) -> Message:
+        return self.message
+
+    def is_behind(self, signal: Signal) -> bool:
+        return isinstance(signal, Follow) and signal.asked_by is self.asked_by

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from resprout.runtime.message import Message
-from resprout.runtime.signals import Continuation
+from resprout.runtime.signals import Follow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +89,15 @@ class Timers:
         asked_by: Message | None,
     ) -> None:
         """Cast before all that waits."""
-        self.mailbox.follow(Continuation(message=Step(method, args, kwargs), asked_by=asked_by))
+        self.mailbox.follow(Follow(message=self.step(method, args, kwargs), asked_by=asked_by))
+
+    def step(self, method: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Step:
+        """A cast that ends with the incarnation, as all of these."""
+        return Step(method, args, kwargs)
+
+    def cast_after(self, seconds: float, message: Beat) -> Timer:
+        """Cast *message* once, in *seconds*."""
+        return self._start(Timer(self, message, None), seconds, least=0)
 
     def _start(self, timer: Timer, seconds: float, *, least: float) -> Timer:
         if not seconds >= least:

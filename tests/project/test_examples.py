@@ -21,6 +21,7 @@ SHOWS = {
     "quickstart": "3\n",
     "testing_a_tree": "both tests passed",
     "tasks": "app/jobs/resize-2 failed: ValueError: no image",
+    "statemachine": "the door is Unlocked()\nann is inside\n",
     "sessions": "goodbye, ann\nwelcome at app/sessions/cyd\n",
 }
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

@@ -13,7 +13,7 @@ DeadlineExceeded Described Down Draining Event EventStream ExitReason Fact INFIN
 Killed Life LinkedExit
 Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError Normal NotFoundError OutcomeUnknown
 Overflow PoolExhausted Recipe Ref ReplyError ResproutError SelfCallError Sent ServiceError Shutdown
-ShutdownTime Signal Snapshot StartFailed StartTimeout StashFull StuckActorEnded Subscriber SubscriberFailed
+ShutdownTime Signal Snapshot StartFailed StartTimeout StashFull StateMachine StuckActorEnded Subscriber SubscriberFailed
 System Timer TreeError
 Unavailable UnknownMessageError breakers log_events log_to_stderr open_runtime run serve
 """

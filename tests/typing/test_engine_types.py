@@ -20,6 +20,7 @@ from resprout import (
     Normal,
     Ref,
     Signal,
+    StateMachine,
     Supervisor,
     SupervisorSpec,
     System,
@@ -76,6 +77,23 @@ class Counter(Actor):
     async def on_stop(self, reason: ExitReason) -> None: ...
 
     async def on_signal(self, signal: Signal) -> None: ...
+
+
+class Gate(StateMachine[int | str]):
+    def initial(self) -> int | str:
+        return 0
+
+    async def knock(self, who: str, *, times: int = 1) -> int:
+        assert_type(self.state, int | str)
+        self.become(times)
+        self.next_event(Gate.knock, who, times=2)
+        self.state_timeout(1.0, Gate.knock, "state")
+        self.event_timeout(1.0, Gate.knock, "event", times=2)
+        self.named_timeout("name", 1.0, Gate.knock, "name")
+        self.postpone()  # So that no return is missing here.
+
+    async def on_enter(self, old: int | str, new: int | str) -> None:
+        assert_type(await self.context.ref.call(Gate.knock, "me", times=2), int)
 
 
 class Plain(Actor):

@@ -101,6 +101,8 @@ class Careless(Counter):
         self.context.after(1.0, Careless.add, "two")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         self.context.after(1.0, Careless.add)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         self.context.after("1", Careless.add, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.context.then(Careless.add, "two")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.context.then(Plain.ping)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         self.context.after(1.0, Plain.ping)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         self.context.after(1.0, Careless.peek)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         self.context.every(1.0, Careless.rename, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
