@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 # 912: a deadline around work that waits only sometimes. Everything about swallowed cancellation stays on.
 ASYNC_RULES := --enable=ASYNC --disable=ASYNC109,ASYNC114,ASYNC122,ASYNC124,ASYNC240,ASYNC910,ASYNC911,ASYNC912
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench simulate clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m examples.chat.demo $(ARGS)
@@ -26,6 +26,10 @@ types: $(STAMP)
 	@$(BIN)/mypy
 	@$(BIN)/mypy examples benchmarks $(wildcard tests/typing/*.py)
 	@$(BIN)/pyright
+
+# make simulate SEEDS=10000, or SEED=17 for one that failed.
+simulate: $(STAMP)
+	@$(BIN)/python -m resprout.testing.simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500)) $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -35,10 +35,15 @@ crash expect_event fault_proxy kill postgres_server recorder_of redis_server run
 wait_for_end wait_for_life wait_for_restart wait_until
 """
 
+SIMULATION = """
+Decision Fault Faults Outcome Plan Scenario SimulationFailed check plan_of shrink simulate
+"""
+
 PACKAGES = {
     "resprout.runtime": RUNTIME.split(),
     "resprout.supervisors": SUPERVISORS.split(),
     "resprout.testing": TESTING.split(),
+    "resprout.testing.simulation": SIMULATION.split(),
     "resprout": RUNTIME.split() + SUPERVISORS.split(),
 }
 

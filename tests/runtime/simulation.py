@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
 import attrs
 import trio
-from trio._core import _run as trio_run  # Private: the seed of its scheduler. See test_the_same_seed_….
 from trio.testing import MockClock
 
 from resprout import (
@@ -43,6 +41,7 @@ from resprout import (
     open_runtime,
     supervisor,
 )
+from resprout.testing.scheduling import seeded
 
 LENGTH = 40.0  # Virtual seconds of faults before the stop.
 CALL_TIMEOUTS = (0.5, 2.0, 5.0)
@@ -303,17 +302,6 @@ async def request(world: World, ref: Ref[Supervisor]) -> None:
                 await ref.call(Supervisor.cycle_child, dice.choice(children))
     except (ActorError, ChildError):
         pass
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """trio's own dice, which shuffle each batch of tasks, follow the seed too."""
-    before = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r
-    trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r = True, random.Random(seed)  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r = before  # type: ignore[misc]
 
 
 async def give_up_hope() -> None:
