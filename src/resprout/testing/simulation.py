@@ -238,7 +238,7 @@ class _World(trio.abc.Instrument):
     def before_io_wait(self, timeout: float) -> None:
         """trio has nothing to do: a quiet point."""
         if self.watcher is not None and not trio.lowlevel.current_statistics().tasks_runnable:
-            self._look(self.context.run, self._check_quiet)
+            self._look(partial(self.context.run, self._check_quiet))
 
     def _event(self, event: Event) -> None:
         assert self.watcher is not None
@@ -254,7 +254,7 @@ class _World(trio.abc.Instrument):
             if wrong:
                 self.watcher.breaks(getattr(invariant, "__name__", "invariant"), wrong)
 
-    def _look(self, check: Callable[..., None], *args: object) -> None:
+    def _look(self, check: Callable[..., object], *args: object) -> None:
         """Check; a check that raises fails the simulation: trio and the event stream would only drop it."""
         try:
             check(*args)
