@@ -56,6 +56,7 @@ from resprout.runtime.snapshot import Described, Fact, Snapshot
 from resprout.runtime.statemachine import StateMachine
 from resprout.runtime.system import DeadLetter, System, open_runtime
 from resprout.runtime.timers import Timer
+from resprout.runtime.watchdog import LoopBlocked, LoopResumed
 
 __all__ = [
     "BRUTAL_KILL",
@@ -93,6 +94,8 @@ __all__ = [
     "Killed",
     "Life",
     "LinkedExit",
+    "LoopBlocked",
+    "LoopResumed",
     "Mailbox",
     "MailboxFull",
     "MailboxStatistics",

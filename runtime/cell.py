@@ -238,10 +238,14 @@ class Cell:
             self._stuck_watch = StuckWatch(self)
         self._stuck_watch.expect(trio.current_time() + grace)
 
+    @property
+    def background(self) -> list[Task]:
+        """The background tasks of the incarnation that have begun."""
+        return self._satellites.tasks() if self._satellites is not None else []
+
     def late_satellites(self) -> list[Task]:
         """The background tasks that were cancelled because the incarnation ends, and still run."""
-        satellites = self._satellites
-        return satellites.tasks() if satellites is not None and satellites.ending else []
+        return self.background if self._satellites is not None and self._satellites.ending else []
 
     def close(self) -> None:
         """Nothing runs here until it is launched anew: refuse mail and free the name, all below too."""

@@ -17,6 +17,7 @@ from resprout.runtime.exits import Crashed
 from resprout.runtime.lifecycle import ActorExited
 from resprout.runtime.telling import plain, sentence
 from resprout.runtime.thinning import Thinning
+from resprout.runtime.watchdog import LoopBlocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,8 @@ def log_events(events: EventStream) -> Callable[[], None]:
     thinning = Thinning()
 
     def write(event: Event) -> None:
+        if isinstance(event, LoopBlocked):
+            return  # The watchdog has written it already, while this could not.
         try:
             level = event.log_level()
             name, facts = _line(event)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,6 +17,7 @@ from resprout.runtime.errors import StartFailed, TreeError
 from resprout.runtime.logs import log_events, log_to_stderr
 from resprout.runtime.nurseries import bare_nursery
 from resprout.runtime.system import System
+from resprout.runtime.watchdog import usual_blocked_after
 
 if TYPE_CHECKING:
     from resprout.runtime.recipe import Recipe
@@ -28,11 +30,16 @@ BAD_CONFIGURATION: Final = 78
 FORCED: Final = 130
 
 
-def run(tree: Recipe) -> None:
+def run(tree: Recipe, *, blocked_after: float | None = None) -> None:
     """Run *tree* until it ends or the process is told to stop; the main entrypoint.
 
     SIGINT (Ctrl-C) and SIGTERM stop the tree in reverse start order within its shutdown times; a second one
     cancels everything at once. Returns if the tree was drained.
+
+    Args:
+        tree: A supervisor or a single child.
+        blocked_after: Seconds for which one actor may keep all others from running before it is named
+            (`LoopBlocked`): 1 unless given; `INFINITY` switches this off.
 
     Raises:
         SystemExit: 1 if the tree did not start or gave up, 78 if it is described wrongly, 130 if the stop was
@@ -40,13 +47,17 @@ def run(tree: Recipe) -> None:
         KeyboardInterrupt: One came up inside an actor; the tree was stopped in order first.
     """
     log_to_stderr()
-    code = trio.run(serve, tree)
+    code = trio.run(partial(serve, tree, blocked_after=blocked_after))
     if code != DRAINED:
         raise SystemExit(code)
 
 
-async def serve(tree: Recipe) -> int:
-    """As `run`, inside a trio program of your own; returns the exit code."""
+async def serve(tree: Recipe, *, blocked_after: float | None = None) -> int:
+    """As `run`, inside a trio program of your own; returns the exit code.
+
+    Under a test's clock nothing watches for a blocked loop, unless *blocked_after* is given.
+    """
+    blocked_after = usual_blocked_after() if blocked_after is None else blocked_after
     system = System()
     log_events(system.events)
     stop = trio.CancelScope()
@@ -57,7 +68,7 @@ async def serve(tree: Recipe) -> int:
             nursery.start_soon(_obey, signals, stop, system, forced)
             try:
                 with stop:
-                    async with system.running(tree):
+                    async with system.running(tree, blocked_after=blocked_after):
                         log.info("TreeRuns", tree=tree.id, pid=os.getpid())
                         await system.wait()
                         code = GAVE_UP if system.gave_up else DRAINED

@@ -31,6 +31,7 @@ from resprout.runtime.owner import OUT_OF_RESTARTS, Leave, Verdict
 from resprout.runtime.recipe import Recipe
 from resprout.runtime.ref import Ref
 from resprout.runtime.snapshot import Snapshot, snapshot_of
+from resprout.runtime.watchdog import watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -114,7 +115,7 @@ class System:
         return self._over.is_set() and (isinstance(reason, Crashed | Killed) or reason == OUT_OF_RESTARTS)
 
     @asynccontextmanager
-    async def running(self, tree: Recipe) -> AsyncIterator[System]:
+    async def running(self, tree: Recipe, *, blocked_after: float | None = None) -> AsyncIterator[System]:
         """Run *tree*; see `open_runtime`."""
         if not isinstance(tree, Recipe):
             raise TreeError(f"{tree!r} is no tree; wrap it in supervisor(…) or child(…)")
@@ -125,14 +126,17 @@ class System:
                 self.nursery.start_soon(self.clock.run, name="resprout clock")
                 token = _current.set(self.registry)
                 try:
-                    self.root = Cell(self, None, tree, self)
-                    if not await self.root.start():
-                        self._over.set()  # It declined: there is nothing to run.
-                    yield self
+                    with watching(self, blocked_after):
+                        try:
+                            self.root = Cell(self, None, tree, self)
+                            if not await self.root.start():
+                                self._over.set()  # It declined: there is nothing to run.
+                            yield self
+                        finally:
+                            _current.reset(token)
+                            with trio.CancelScope(shield=True):
+                                await self._stop()
                 finally:
-                    _current.reset(token)
-                    with trio.CancelScope(shield=True):
-                        await self._stop()
                     self.nursery.cancel_scope.cancel(reason="the runtime is over")
         finally:
             if self._fatal is not None:
@@ -183,7 +187,9 @@ class System:
 
 
 @asynccontextmanager
-async def open_runtime(tree: Recipe, *, seed: int | None = None) -> AsyncIterator[System]:
+async def open_runtime(
+    tree: Recipe, *, seed: int | None = None, blocked_after: float | None = None
+) -> AsyncIterator[System]:
     """Run *tree* for as long as the block lasts; on entry every child has started.
 
     However the block is left, the tree is stopped in reverse start order within its shutdown times before
@@ -193,12 +199,15 @@ async def open_runtime(tree: Recipe, *, seed: int | None = None) -> AsyncIterato
     Args:
         tree: A supervisor or a single child.
         seed: Seeds the runtime's randomness (jitter), for tests.
+        blocked_after: Seconds for which one actor may keep the loop from turning before it is named
+            (`LoopBlocked`), by a thread that watches; None, the default here, for no such thread.
 
     Raises:
         TreeError: The tree is described wrongly; nothing was started.
+        ValueError: *blocked_after* is too short; nothing was started.
         StartFailed: A child did not start; what had started was stopped again.
     """
-    async with System(seed).running(tree) as system:
+    async with System(seed).running(tree, blocked_after=blocked_after) as system:
         yield system
 
 

@@ -67,6 +67,9 @@ DYNAMIC = _gauge(
 RESTARTS = _counted("actor_restarts_total", "Restarts that nobody ordered.", _ACTOR, "actor")
 ACTOR_EXITS = _counted("actor_exits_total", "Ends of incarnations, by reason.", _ACTOR, "actor", reason=EXITS)
 STUCK = _counted("actor_stuck_total", "Actors that ran on after they were cancelled.", _ACTOR, "actor")
+BLOCKED = _counted(
+    "loop_blocked_total", "Times the loop stood still in the code of an actor.", _ACTOR, "actor"
+)
 CAST_FAILURES = _counted(
     "cast_failures_total", "Casts answered with an error that nobody waits for.", _ACTOR, "actor"
 )

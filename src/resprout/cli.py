@@ -21,6 +21,7 @@ from resprout.outline import Outline, check_tree
 from resprout.runtime import Recipe, TreeError, log_to_stderr
 from resprout.runtime import run as run_tree
 from resprout.runtime.main import BAD_CONFIGURATION, FORCED
+from resprout.runtime.watchdog import BLOCKED_AFTER, SHORTEST
 
 
 def _target(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -58,12 +59,20 @@ main.add_command(live.restart)
     show_default=True,
     help="Which log lines are written, unless the program sets structlog up itself.",
 )
-def run(target: str, log_level: str) -> None:
+@click.option(
+    "--blocked-after",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=BLOCKED_AFTER,
+    show_default=True,
+    help="Name the actor that keeps all others from running for so long; 0 for never.",
+)
+def run(target: str, log_level: str, blocked_after: float) -> None:
     """Run a tree until Ctrl-C or SIGTERM, which stop it in order; a second one forces it."""
     tree = _load(target)
     log_to_stderr(log_level)
     try:
-        run_tree(tree)
+        run_tree(tree, blocked_after=max(blocked_after, SHORTEST) if blocked_after else math.inf)
     except KeyboardInterrupt:  # One that came up inside an actor; the tree has been stopped in order.
         sys.exit(FORCED)
 

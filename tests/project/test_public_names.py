@@ -10,7 +10,7 @@ Actor ActorCrashed ActorError ActorExited ActorRestarting ActorStarted ActorStop
 BRUTAL_KILL Backoff BreakerChanged BreakerPolicy CallTimeoutError CastFailed ChildExit CircuitBreaker
 CircuitOpen Context Crashed DeadLetter
 DeadlineExceeded Described Down Draining Event EventStream ExitReason Fact INFINITY Ignore Ignored
-Killed Life LinkedExit
+Killed Life LinkedExit LoopBlocked LoopResumed
 Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError Normal NotFoundError OutcomeUnknown
 Overflow PoolExhausted Recipe Ref ReplyError ResproutError SelfCallError Sent ServiceError Shutdown
 ShutdownTime Signal Snapshot StartFailed StartTimeout StashFull StateMachine StuckActorEnded Subscriber SubscriberFailed

@@ -8,6 +8,7 @@ from resprout.runtime.breaker import BreakerChanged
 from resprout.runtime.events import SubscriberFailed
 from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
 from resprout.runtime.lifecycle import ActorExited, ActorRestarting, ActorStuck, CastFailed
+from resprout.runtime.watchdog import LoopBlocked
 from resprout.supervisors.supervisor import LimitReached
 
 OPEN: Final = ("open", "forced_open")
@@ -26,6 +27,11 @@ def restarting(event: ActorRestarting) -> Increments:
 @increments.register
 def stuck(event: ActorStuck) -> Increments:
     return one(metrics.STUCK, event.actor) if event.count == 1 else ()
+
+
+@increments.register
+def blocked(event: LoopBlocked) -> Increments:
+    return one(metrics.BLOCKED, event.actor)
 
 
 @increments.register

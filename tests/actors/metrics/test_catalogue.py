@@ -23,6 +23,7 @@ from resprout.runtime.breaker_rules import Force, HalfOpen, Open, Outcome
 NOT_COUNTED = {
     "ActorStarted": "exits and restarts say the same",
     "StuckActorEnded": "resprout_actor_stuck_total has counted it",
+    "LoopResumed": "resprout_loop_blocked_total has counted it",
     "MessageLost": "the runtime counts dead letters itself",
     "MonitorPaused": "read as resprout_monitor_paused_seconds",
     "ProcessStopped": "on request",
