@@ -9,6 +9,7 @@ from resprout.runtime.context import Context
 from resprout.runtime.errors import (
     ActorCrashed,
     ActorError,
+    ActorNotRunning,
     ActorStopped,
     CallTimeoutError,
     CircuitOpen,
@@ -17,6 +18,7 @@ from resprout.runtime.errors import (
     Ignore,
     LinkedExit,
     MailboxFull,
+    MailDropped,
     NameTakenError,
     NotFoundError,
     OutcomeUnknown,
@@ -29,6 +31,7 @@ from resprout.runtime.errors import (
     StartFailed,
     StartTimeout,
     StashFull,
+    StateError,
     TreeError,
     Unavailable,
     UnknownMessageError,
@@ -46,12 +49,15 @@ from resprout.runtime.lifecycle import (
     StuckActorEnded,
 )
 from resprout.runtime.logs import log_events, log_to_stderr
-from resprout.runtime.mailbox import Mailbox, MailboxStatistics, Overflow
+from resprout.runtime.mailbox import Mailbox, MailboxStatistics, MailFate, Overflow
 from resprout.runtime.main import run, serve
 from resprout.runtime.names import Name
+from resprout.runtime.observing import Statistics, TraceEvent, TraceKind
+from resprout.runtime.orders import Control, control
 from resprout.runtime.recipe import BRUTAL_KILL, INFINITY, Recipe, ShutdownTime
 from resprout.runtime.ref import Address, Ref
-from resprout.runtime.signals import ChildExit, Down, Signal
+from resprout.runtime.reply import Reply
+from resprout.runtime.signals import ChildExit, Down, PeerExit, Signal
 from resprout.runtime.snapshot import Described, Fact, Snapshot
 from resprout.runtime.statemachine import StateMachine
 from resprout.runtime.system import DeadLetter, System, open_runtime
@@ -65,6 +71,7 @@ __all__ = [
     "ActorCrashed",
     "ActorError",
     "ActorExited",
+    "ActorNotRunning",
     "ActorRestarting",
     "ActorStarted",
     "ActorStopped",
@@ -79,6 +86,7 @@ __all__ = [
     "CircuitBreaker",
     "CircuitOpen",
     "Context",
+    "Control",
     "Crashed",
     "DeadLetter",
     "DeadlineExceeded",
@@ -96,6 +104,8 @@ __all__ = [
     "LinkedExit",
     "LoopBlocked",
     "LoopResumed",
+    "MailDropped",
+    "MailFate",
     "Mailbox",
     "MailboxFull",
     "MailboxStatistics",
@@ -106,9 +116,11 @@ __all__ = [
     "NotFoundError",
     "OutcomeUnknown",
     "Overflow",
+    "PeerExit",
     "PoolExhausted",
     "Recipe",
     "Ref",
+    "Reply",
     "ReplyError",
     "ResproutError",
     "SelfCallError",
@@ -121,16 +133,21 @@ __all__ = [
     "StartFailed",
     "StartTimeout",
     "StashFull",
+    "StateError",
     "StateMachine",
+    "Statistics",
     "StuckActorEnded",
     "Subscriber",
     "SubscriberFailed",
     "System",
     "Timer",
+    "TraceEvent",
+    "TraceKind",
     "TreeError",
     "Unavailable",
     "UnknownMessageError",
     "breakers",
+    "control",
     "log_events",
     "log_to_stderr",
     "open_runtime",

@@ -19,7 +19,8 @@ from resprout.runtime.exits import ExitReason, Ignored, Killed, Shutdown
 from resprout.runtime.incarnation import Incarnation
 from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import ActorRestarting
-from resprout.runtime.mailbox import Mailbox
+from resprout.runtime.mailbox import Mailbox, MailFate
+from resprout.runtime.message import Call
 from resprout.runtime.monitors import Monitors
 from resprout.runtime.owner import Leave, Owner, Spawner, Verdict
 from resprout.runtime.recipe import BrutalKill, Recipe
@@ -254,10 +255,34 @@ class Cell:
         if self.life is Life.STOPPED:
             return
         self.life = Life.STOPPED
-        for message in self.mailbox.close():
-            self._bury(message, "the actor has stopped")
+        self.system.observers.pop(self, None)
+        self._settle_mail(self.mailbox.close(), self.recipe.mail_on_stop, "the actor has stopped")
         if self.recipe.name is not None:
             self.system.registry.release(self.recipe.name.key, self)
+
+    def abandon(self) -> None:
+        """Nothing will ever run here again: close it, and bury the mail that was kept for a next start."""
+        self.close()
+        for message in self.mailbox.empty():
+            self._bury(message, "the actor is gone for good")
+        for child in self.children.values():
+            child.abandon()
+
+    def _shed_mail(self) -> None:
+        """The incarnation ended and another may follow: do what the recipe says with what waits."""
+        if self.recipe.mail_on_restart is not MailFate.KEEP and not self.mailbox.closed:
+            self._settle_mail(self.mailbox.empty(), self.recipe.mail_on_restart, "the actor restarts")
+
+    def _settle_mail(self, mail: list[Message], fate: MailFate, why: str) -> None:
+        """Whatever becomes of a message, the caller of a call is told."""
+        for message in mail:
+            if fate is MailFate.KEEP and not isinstance(message, Call):
+                self.mailbox.queue.append(message)
+            elif fate is MailFate.DROP:
+                self.mailbox.dropped += 1
+                self.system.refuse(self, message)
+            else:
+                self._bury(message, why)
 
     def _bury(self, message: Message, why: str) -> None:
         self.system.bury(self, message, why)
@@ -276,9 +301,11 @@ class Cell:
                 reason = await self.incarnation.live()
                 self.incarnation = None
                 verdict = self._judge(reason)
+                if isinstance(verdict, Leave) and verdict.final:
+                    self.close()
+                    break
+                self._shed_mail()
                 if isinstance(verdict, Leave):
-                    if verdict.final:
-                        self.close()
                     break
                 self.count_restart(verdict.delay)
                 await self._pause(verdict.delay)
@@ -411,7 +438,7 @@ class Cell:
 
     def drop_child(self, child: Cell) -> None:
         """Forget a child that is dead."""
-        child.close()
+        child.abandon()
         self.children.pop(child.recipe.id, None)
 
     async def spawn(self, recipe: Recipe) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, TypeVarTuple
 
 import structlog
@@ -10,9 +11,12 @@ from trio.lowlevel import current_task
 from resprout.runtime.crash import PutAside
 from resprout.runtime.errors import StashFull
 from resprout.runtime.exits import Normal
+from resprout.runtime.idle import IdleTimer
 from resprout.runtime.life import Life
 from resprout.runtime.recipe import Recipe
 from resprout.runtime.ref import Ref
+from resprout.runtime.reply import Promises
+from resprout.runtime.timers import Beat
 
 if TYPE_CHECKING:
     import random
@@ -25,11 +29,13 @@ if TYPE_CHECKING:
     from resprout.runtime.incarnation import Incarnation
     from resprout.runtime.names import Name
     from resprout.runtime.ref import Address
+    from resprout.runtime.reply import Reply
     from resprout.runtime.timers import Timer
 
 A = TypeVar("A", bound="Actor")
 B = TypeVar("B", bound="Actor")
 P = ParamSpec("P")
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
@@ -101,10 +107,20 @@ class Context(Generic[A]):
     def link(self, ref: Address[B]) -> None:
         """Share fate both ways: the crash or kill of one crashes the other with `LinkedExit`, its stop stops it.
 
+        An actor that traps exits gets a `PeerExit` signal instead. Linking twice is linking once.
+
         Raises:
             LinkedExit: *ref* is down already.
         """
         self._here().monitors.link(ref._find())
+
+    def unlink(self, ref: Address[B]) -> None:
+        """Undo `link`: from now on nothing of it arrives, not even a `PeerExit` that waits unread."""
+        self._here().monitors.unlink(ref._find())
+
+    def trap_exits(self) -> None:
+        """Learn of the ends of linked actors by `PeerExit` signals, whatever their reason, and live on."""
+        self._here().monitors.trapping = True
 
     def after(
         self,
@@ -159,13 +175,16 @@ class Context(Generic[A]):
 
         Raises:
             StashFull: That many are put aside already; uncaught, it crashes the actor.
-            RuntimeError: There is no message in work, as in `on_start` or in a task of its own.
+            RuntimeError: There is no message in work, as in `on_start` or in a task of its own; or its answer
+                was promised by `reply_later`.
         """
         cell = self._here()
         if self._incarnation.current is None or current_task() is not cell.task:
             raise RuntimeError(
                 f"{self.path} is not at work on a message here; call stash() in the message's own method and task"
             )
+        if self._incarnation.promises is not None and self._incarnation.current in self._incarnation.promises:
+            raise RuntimeError(f"{self.path} promised to answer this message later; do not stash it as well")
         aside = cell.mailbox.aside
         if aside is not None and len(aside) >= cell.mailbox.capacity:
             raise StashFull(self.path, cell.mailbox.capacity)
@@ -174,6 +193,50 @@ class Context(Generic[A]):
     def unstash(self) -> None:
         """Bring back all that was put aside: before the mail that waits, in its order."""
         self._here().mailbox.unstash()
+
+    def idle_after(
+        self,
+        seconds: float,
+        method: Callable[Concatenate[B, P], Awaitable[object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Cast *method* to this actor whenever nothing has come for *seconds*; `math.inf` ends it.
+
+        There is one such time per actor; setting it again replaces it. Orders of an operator, who only
+        looks, do not count as something.
+        """
+        cell = self._here()
+        incarnation = self._incarnation
+        if incarnation.idle is not None:
+            incarnation.idle.cancel()
+            incarnation.idle = None
+        if not seconds > 0:
+            raise ValueError(
+                f"an idle time must be more than 0 seconds, not {seconds!r}; use math.inf for none"
+            )
+        if seconds != math.inf:
+            beat = Beat(method.__name__, args, kwargs)
+            incarnation.idle = IdleTimer(cell.system.clock, cell.mailbox, seconds, beat)
+
+    def reply_later(self) -> Reply[T]:
+        """Promise to answer the message in work later; the method returns `Reply.promise`.
+
+        Of a cast nobody waits for the answer; a reply to it goes nowhere.
+
+        Raises:
+            RuntimeError: There is no message in work, as in `on_start` or in a background task.
+        """
+        self._here()
+        incarnation = self._incarnation
+        if incarnation.current is None or current_task() is not incarnation.cell.task:
+            raise RuntimeError(
+                f"{self.path} is not at work on a message here; call reply_later() in the method that the caller called"
+            )
+        if incarnation.promises is None:
+            incarnation.promises = Promises()
+        return incarnation.promises.make(incarnation.current)
 
     def lookup(self, name: Name[B]) -> Ref[B]:
         """The place in the tree that holds *name*, or raise `NotFoundError`."""

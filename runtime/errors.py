@@ -42,6 +42,24 @@ class ActorStopped(ActorError):
         self.reason = reason
 
 
+class ActorNotRunning(ActorError):
+    """The actor is between two incarnations, or this one ended before it came to the order. Ask again."""
+
+    def __init__(self, actor: str) -> None:
+        super().__init__(actor, f"{actor} does not run now, it may be restarting; ask again when it does")
+
+
+class MailDropped(ActorError):
+    """The actor crashed, and its mail is not kept over a restart. This message did not run; send it again."""
+
+    def __init__(self, actor: str) -> None:
+        super().__init__(actor, f"{actor} restarts and drops the mail that waited; send the message again")
+
+
+class StateError(ResproutError, ValueError):
+    """The state cannot be replaced by this. Nothing was changed."""
+
+
 class CallTimeoutError(ActorError, TimeoutError):
     """No reply came in time. A waiting message is withdrawn; one in work runs on, its reply dropped."""
 

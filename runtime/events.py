@@ -55,7 +55,11 @@ class EventStream:
             except Exception as error:  # noqa: BLE001 - whatever an observer raises is its own failure.
                 self._remove(subscriber)
                 self.broken.append((subscriber, error))
-                self.emit(SubscriberFailed(actor="", subscriber=repr(subscriber), error=error))
+                self.subscriber_failed(subscriber, error)
+
+    def subscriber_failed(self, subscriber: object, error: Exception) -> None:
+        """Tell the others that *subscriber*, of this stream or of one actor's trace, raised and was removed."""
+        self.emit(SubscriberFailed(actor="", subscriber=repr(subscriber), error=error))
 
     def _remove(self, subscriber: Subscriber) -> None:
         self._subscribers = tuple(other for other in self._subscribers if other is not subscriber)

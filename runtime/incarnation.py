@@ -27,13 +27,20 @@ from resprout.runtime.exits import Crashed, ExitReason, Ignored, Killed, Normal,
 from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import ActorExited, ActorStarted, CastFailed
 from resprout.runtime.message import Call
+from resprout.runtime.orders import ControlOrder
 from resprout.runtime.recipe import BrutalKill
+from resprout.runtime.reply import PROMISED
 from resprout.runtime.signals import Continuation, StopOrder
 from resprout.runtime.timers import Step
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from resprout.runtime.actor import Handler
     from resprout.runtime.cell import Cell
+    from resprout.runtime.idle import IdleTimer
     from resprout.runtime.message import Message
+    from resprout.runtime.reply import Promises
 
 BATCH = 32  # Messages between two checkpoints: most of the gain of 64, half of its unfairness.
 
@@ -41,7 +48,20 @@ BATCH = 32  # Messages between two checkpoints: most of the gain of 64, half of 
 class Incarnation:
     """The actor that fills *cell* for a while."""
 
-    __slots__ = ("actor", "cell", "current", "fate", "interruptible", "over", "ready_at", "scope")
+    __slots__ = (
+        "actor",
+        "cell",
+        "current",
+        "fate",
+        "handlers",
+        "idle",
+        "interruptible",
+        "over",
+        "promises",
+        "ready_at",
+        "scope",
+        "suspended",
+    )
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -52,6 +72,11 @@ class Incarnation:
         self.interruptible = False  # Whether a stop order cancels at once, as during `on_start`.
         self.ready_at: float | None = None  # When `on_start` had returned.
         self.over = False  # Whether its context may do nothing any more.
+        self.suspended = False  # Whether mail and notices wait until it is resumed.
+        self.handlers: Mapping[str, Handler] = {}
+        # Most actors need neither of these: made when asked for.
+        self.idle: IdleTimer | None = None
+        self.promises: Promises | None = None  # Calls that will be answered later.
 
     def strike(self, fate: ExitReason) -> None:
         """Cancel; *fate* says why. The first fate counts, but a kill counts above all.
@@ -86,6 +111,8 @@ class Incarnation:
         started = cell.life is Life.RUNNING
         reason = self.fate or reason or Killed("cancelled from outside")
         cell.life, self.interruptible = Life.STOPPING, False
+        if self.idle is not None:
+            self.idle.cancel()
         message = self._give_up_message(reason)
         if started:
             reason = await self._stop_hook(reason)
@@ -116,6 +143,9 @@ class Incarnation:
             raise TypeError(f"the start of {cell.path} returned {actor!r}, which is not an Actor")
         actor.context = Context(cell, self)
         self.actor = actor
+        self.handlers = protocol_of(type(actor))
+        if cell.system.observers:
+            cell.system.observe_again(self)
         if type(actor).on_start is not Actor.on_start:
             await self._start_hook(actor, cell.recipe.start_timeout)
         self.interruptible = False
@@ -144,14 +174,24 @@ class Incarnation:
         cell = self.cell
         mailbox = cell.mailbox
         queue = mailbox.queue
-        handlers = protocol_of(type(actor))
+        handlers = self.handlers
         left = BATCH
         while True:  # noqa: ASYNC913 - it waits for mail, or checkpoints after a batch.
             if mailbox.control:
                 signal = mailbox.control.popleft()
                 if type(signal) is StopOrder:
                     return signal.reason
+                if type(signal) is ControlOrder:
+                    signal.obey(self)
+                    if self.suspended:
+                        stop = await self._wait_for_resume()
+                        if stop is not None:
+                            return stop.reason
+                    handlers = self.handlers  # Observers may have come or gone.
+                    continue
                 if not isinstance(signal, Continuation):
+                    if cell.system.observers:
+                        cell.system.tell_observer(cell, signal)
                     await actor.on_signal(signal)
                     left -= 1  # A reaction may cause the next signal at once: a monitor of one that is down.
                     if left <= 0:
@@ -165,8 +205,12 @@ class Incarnation:
                     continue
                 message = follows
             elif not queue:
+                if self.idle is not None:
+                    self.idle.sleeping()
                 mailbox.sleeper = cell.task
                 await wait_task_rescheduled(mailbox.abort_sleep)
+                if self.idle is not None:
+                    self.idle.woken()
                 left = BATCH
                 continue
             else:
@@ -194,13 +238,28 @@ class Incarnation:
                 only_put_aside(raised)
                 mailbox.stash(message)
             else:
-                if type(message) is Call:
+                if type(message) is Call and result is not PROMISED:
                     message.reply(result)
             self.current = None
             left -= 1
             if left <= 0:
                 left = BATCH
                 await checkpoint()
+
+    async def _wait_for_resume(self) -> StopOrder | None:
+        """Obey nothing but orders, until it is resumed or, which is returned, told to stop."""
+        mailbox = self.cell.mailbox
+        while self.suspended:
+            order = mailbox.take_order()
+            if order is None:
+                mailbox.sleeper = self.cell.task
+                await wait_task_rescheduled(mailbox.abort_sleep)
+            elif isinstance(order, ControlOrder):
+                order.obey(self)
+            else:
+                return order
+        await checkpoint()
+        return None
 
     def _refuse(self, message: Message, error: Exception) -> None:
         """No such method, or not these arguments: the sender's mistake, not the actor's."""
@@ -212,7 +271,7 @@ class Incarnation:
 
     def give(self, message: Message | None, result: object) -> None:
         """Answer *message* before its method is left: what a state machine does next is not for its caller."""
-        if type(message) is Call:
+        if type(message) is Call and result is not PROMISED:
             message.reply(result)
 
     def _answer(self, message: Message | None, error: Exception) -> None:
@@ -227,10 +286,13 @@ class Incarnation:
         `ActorStopped` would promise that it did not run, so that is only the cause.
         """
         message, self.current = self.current, None
-        if isinstance(message, Call):
+        if isinstance(message, Call) or self.promises is not None:
             path = self.cell.path
             cause = reason.error if isinstance(reason, Crashed) else ActorStopped(path, reason)
-            message.fail(ActorCrashed(path, cause))
+            if isinstance(message, Call):
+                message.fail(ActorCrashed(path, cause))
+            if self.promises is not None:
+                self.promises.break_all(ActorCrashed(path, cause))
         return message.method if message is not None else None
 
     async def _stop_hook(self, reason: ExitReason) -> ExitReason:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import outcome
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import RaiseCancelT, Task
 
-    from resprout.runtime.signals import Continuation, Signal
+    from resprout.runtime.orders import ControlOrder
+    from resprout.runtime.signals import Continuation, Signal, StopOrder
 
 DEFAULT_CAPACITY = 1_000
 
@@ -40,6 +41,14 @@ class Overflow(enum.Enum):
     REJECT = "reject"  # The sender gets MailboxFull at once.
     DROP_OLDEST = "drop_oldest"  # The message that has waited longest becomes a dead letter.
     DROP_NEWEST = "drop_newest"  # The new message becomes a dead letter.
+
+
+class MailFate(enum.Enum):
+    """What becomes of waiting messages when their actor ends. Callers are told, whatever it is."""
+
+    KEEP = "keep"  # They wait for the next incarnation.
+    DROP = "drop"  # They are counted and forgotten.
+    DEAD_LETTER = "dead_letter"  # They become dead letters.
 
 
 @attrs.frozen
@@ -122,9 +131,19 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         if self.control and any(waiting is signal for waiting in self.control):
             self.control = deque(waiting for waiting in self.control if waiting is not signal)
 
+    def take_order(self) -> StopOrder | ControlOrder | None:
+        """The first order in the control lane; notices keep their place in it."""
+        for signal in self.control:
+            if signal.is_order:
+                self.take_back(signal)
+                return cast("StopOrder | ControlOrder", signal)
+        return None
+
     def forget_signals(self) -> None:
-        """Empty the control lane."""
-        self.control = ()
+        """Empty the control lane; whoever waits for one of them is told."""
+        forgotten, self.control = self.control, ()
+        for signal in forgotten:
+            signal.forget(self.owner)
 
     def put(self, message: Message) -> None:
         """Queue *message* whatever the limit says; for what the runtime itself must deliver."""
@@ -245,9 +264,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         """Refuse mail from now on; returns what was waiting."""
         self.unstash()
         self.closed, self.limit = True, 0
-        left = [message for message in self.queue if not _is_withdrawn(message)]
-        self.queue.clear()
-        self._withdrawn = 0
+        left = self.empty()
         while self.blocked:
             task, message = self.blocked.popleft()
             if task is None:
@@ -255,6 +272,15 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
             else:  # Told so here: by the time it runs, the mailbox may be open again, without its message.
                 reschedule(task, outcome.Error(trio.ClosedResourceError()))
         self.wake()  # A plain reader learns that nothing will come.
+        return left
+
+    def empty(self) -> list[Message]:
+        """Take out what waits; those who wait for room go on waiting for their turn."""
+        left = [message for message in self.queue if not _is_withdrawn(message)]
+        self.queue.clear()
+        self._withdrawn = 0
+        if self.blocked and not self.closed:
+            self.admit()
         return left
 
     def reopen(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from resprout.runtime.errors import LinkedExit
 from resprout.runtime.exits import Crashed, ExitReason, Normal, Shutdown
 from resprout.runtime.ref import Ref
-from resprout.runtime.signals import Down
+from resprout.runtime.signals import Down, PeerExit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,13 +40,14 @@ class Watch:
 class Monitors:
     """Watchers and linked peers of one place in the tree. Dicts, for the order in which they are told."""
 
-    __slots__ = ("_cell", "_links", "watchers", "watching")
+    __slots__ = ("_cell", "_links", "trapping", "watchers", "watching")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self.watchers: dict[Watch, None] = {}
         self.watching: dict[Watch, None] = {}  # What the present incarnation watches.
         self._links: dict[Cell, None] = {}
+        self.trapping = False  # Whether the present incarnation is told of its peers' ends and lives on.
 
     def watch(self, watcher: Cell) -> Callable[[], None]:
         """Tell *watcher* once; at once if nothing runs here now. Returns what ends the monitor."""
@@ -63,8 +64,17 @@ class Monitors:
             raise LinkedExit(peer.path, peer.exit_reason)
         self._links[peer] = peer.monitors._links[self._cell] = None
 
+    def unlink(self, peer: Cell) -> None:
+        """Share fate no more; a notice that waits unread is taken back."""
+        self._links.pop(peer, None)
+        peer.monitors._links.pop(self._cell, None)
+        for signal in tuple(self._cell.mailbox.control):
+            if isinstance(signal, PeerExit) and signal.ref == Ref(peer):
+                self._cell.mailbox.take_back(signal)
+
     def tell(self, reason: ExitReason) -> None:
         """The incarnation ended with *reason*; with it end the monitors it had on others."""
+        self.trapping = False
         for watch in self.watching:
             watch.watched.monitors.watchers.pop(watch, None)
         self.watching.clear()
@@ -75,7 +85,10 @@ class Monitors:
         links, self._links = self._links, {}
         for peer in links:
             peer.monitors._links.pop(self._cell, None)
-            _share_fate(peer, self._cell.path, reason)
+            if peer.monitors.trapping:
+                peer.mailbox.signal(PeerExit(ref=Ref(self._cell), reason=reason))
+            else:
+                _share_fate(peer, self._cell.path, reason)
 
 
 def _share_fate(peer: Cell, path: str, reason: ExitReason) -> None:

@@ -14,7 +14,7 @@ import attrs
 from resprout.runtime.actor import Actor
 from resprout.runtime.errors import TreeError
 from resprout.runtime.exits import Crashed, Killed
-from resprout.runtime.mailbox import DEFAULT_CAPACITY, Overflow
+from resprout.runtime.mailbox import DEFAULT_CAPACITY, MailFate, Overflow
 from resprout.runtime.names import Name
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Recipe:
         start_timeout: Seconds `on_start` may take.
         mailbox: How many messages may wait.
         overflow: What happens to one more.
+        mail_on_restart: What becomes of waiting messages when it crashes and is started again.
+        mail_on_stop: And when it has ended for good. `KEEP` keeps casts until it is started again on request.
     """
 
     id: str
@@ -61,6 +63,8 @@ class Recipe:
     start_timeout: float = DEFAULT_START_TIMEOUT
     mailbox: int = DEFAULT_CAPACITY
     overflow: Overflow = Overflow.BLOCK
+    mail_on_restart: MailFate = MailFate.KEEP
+    mail_on_stop: MailFate = MailFate.DEAD_LETTER
 
     def check(self, path: str, names: dict[str, str]) -> None:
         """Raise `TreeError` if this cannot run at *path*; *names* collects who takes which name.
@@ -88,6 +92,11 @@ class Recipe:
             raise TreeError(
                 f"{path}: unknown overflow {self.overflow!r}; use one of {', '.join(map(str, Overflow))}"
             )
+        for fate in (self.mail_on_restart, self.mail_on_stop):
+            if not isinstance(fate, MailFate):
+                raise TreeError(
+                    f"{path}: unknown fate of mail {fate!r}; use one of {', '.join(map(str, MailFate))}"
+                )
         if self.name is not None and not isinstance(self.name, Name):
             raise TreeError(f"{path}: name must be a Name, not {self.name!r}; use Name(Class, {self.name!r})")
         if misfit := _misfit(self.start):

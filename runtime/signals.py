@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 @attrs.frozen(kw_only=True)
 class Signal:
     """Base of what arrives in `Actor.on_signal`."""
+
+    is_order: ClassVar[bool] = False
+    """Whether it is for the engine, and obeyed even while the actor is suspended."""
+
+    def forget(self, actor: str) -> None:
+        """The incarnation at *actor* ended without having seen it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,8 +41,18 @@ class ChildExit(Signal):
 
 
 @attrs.frozen(kw_only=True)
+class PeerExit(Signal):
+    """A linked actor ended, in whatever way; only for those that trap exits (`Context.trap_exits`)."""
+
+    ref: Ref[Actor]
+    reason: ExitReason
+
+
+@attrs.frozen(kw_only=True)
 class StopOrder(Signal):
     """End with *reason* when the message in work is done. Never reaches `on_signal`."""
+
+    is_order = True
 
     reason: ExitReason
 

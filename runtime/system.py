@@ -10,16 +10,24 @@ from __future__ import annotations
 import random
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import trio
 
+from resprout.runtime.actor import protocol_of
 from resprout.runtime.belonging import task_in
 from resprout.runtime.cell import Cell
 from resprout.runtime.crash import fatal_part
 from resprout.runtime.deadlines import Timekeeper
-from resprout.runtime.errors import ActorStopped, CallTimeoutError, MailboxFull, NotFoundError, TreeError
+from resprout.runtime.errors import (
+    ActorStopped,
+    CallTimeoutError,
+    MailboxFull,
+    MailDropped,
+    NotFoundError,
+    TreeError,
+)
 from resprout.runtime.events import EventStream
 from resprout.runtime.exits import Crashed, ExitReason, Killed, Shutdown
 from resprout.runtime.life import Life
@@ -27,6 +35,7 @@ from resprout.runtime.lifecycle import MessageLost
 from resprout.runtime.message import Call, Message
 from resprout.runtime.names import Registry, _current
 from resprout.runtime.nurseries import bare_nursery
+from resprout.runtime.observing import Observer
 from resprout.runtime.owner import OUT_OF_RESTARTS, Leave, Verdict
 from resprout.runtime.recipe import Recipe
 from resprout.runtime.ref import Ref
@@ -34,9 +43,13 @@ from resprout.runtime.snapshot import Snapshot, snapshot_of
 from resprout.runtime.watchdog import watching
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from resprout.runtime.actor import Actor
+    from resprout.runtime.incarnation import Incarnation
+    from resprout.runtime.signals import Signal
+
+T = TypeVar("T")
 
 KEPT_DEAD_LETTERS = 100
 
@@ -61,6 +74,7 @@ class System:
         self.events = EventStream()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
         self.dead_letter_count = 0
+        self.observers: dict[Cell, Observer] = {}
         self.nursery: trio.Nursery
         self.root: Cell | None = None
         self._fatal: BaseException | None = None
@@ -96,6 +110,7 @@ class System:
     async def _stop(self) -> None:
         if self.root is not None:
             await self.root.terminate(Shutdown("the runtime stops"), final=True)
+            self.root.abandon()
         self._over.set()
 
     def abort(self) -> None:
@@ -157,6 +172,33 @@ class System:
             self._fatal = part
             self.nursery.start_soon(self._stop)
 
+    def observed(self, incarnation: Incarnation, ask: Callable[[Observer], T]) -> T:
+        """What *ask* says of the observer of a place; from now on its incarnations are observed as it wants."""
+        cell = incarnation.cell
+        observer = self.observers.get(cell) or Observer(cell.path, self.events)
+        try:
+            return ask(observer)
+        finally:
+            if observer.idle:
+                self.observers.pop(cell, None)
+            else:
+                self.observers[cell] = observer
+            if incarnation.actor is not None:
+                incarnation.handlers = protocol_of(type(incarnation.actor))
+                self.observe_again(incarnation)
+
+    def observe_again(self, incarnation: Incarnation) -> None:
+        """Have the observer of its place, if there is one, see what *incarnation* does."""
+        observer = self.observers.get(incarnation.cell)
+        if observer is not None:
+            incarnation.handlers = observer.observed(incarnation.handlers)
+
+    def tell_observer(self, cell: Cell, signal: Signal) -> None:
+        """A notice is about to be handled at *cell*."""
+        observer = self.observers.get(cell)
+        if observer is not None:
+            observer.signal(signal)
+
     def _planted(self) -> Cell:
         if self.root is None:
             raise NotFoundError("", "the tree has not started yet")
@@ -167,13 +209,18 @@ class System:
         self._note_letter(cell.path, message, why)
         if self.events.heard:
             self.events.emit(MessageLost(actor=cell.path, method=message.method, why=why))
-        if isinstance(message, Call):
-            full = cell.life is not Life.STOPPED
-            message.fail(
-                MailboxFull(cell.path, cell.mailbox.capacity)
-                if full
-                else ActorStopped(cell.path, cell.exit_reason)
-            )
+        self.refuse(cell, message)
+
+    def refuse(self, cell: Cell, message: Message) -> None:
+        """Tell whoever called that *message* will never be handled."""
+        if not isinstance(message, Call):
+            return
+        if cell.life is Life.STOPPED:
+            message.fail(ActorStopped(cell.path, cell.exit_reason))
+        elif cell.life is Life.RESTARTING:
+            message.fail(MailDropped(cell.path))
+        else:
+            message.fail(MailboxFull(cell.path, cell.mailbox.capacity))
 
     def _expire(self, call: Call) -> None:
         path = call.mailbox.owner

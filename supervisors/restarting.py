@@ -99,7 +99,7 @@ class Restarting(Actor):
             return Leave(final=False)
         spec = self._specs[cell.recipe.id]
         stays_down = not should_restart(spec.restart, reason)
-        if self._busy or not (stays_down or self._spec.strategy is ONE_FOR_ONE):
+        if self._is_held() or not (stays_down or self._spec.strategy is ONE_FOR_ONE):
             # A group is counted and restarted once, however many of it have ended by then.
             lost = ChildLost(child=spec.id, generation=cell.generation, reason=reason)
             self._cell.mailbox.signal(lost)
@@ -109,6 +109,11 @@ class Restarting(Actor):
             return Leave(final=True)
         delay = self._permit(cell)
         return Restart(delay) if delay is not None else Leave(final=False)
+
+    def _is_held(self) -> bool:
+        """Whether ends of children must wait: it is busy with a group, or suspended by an operator."""
+        incarnation = self._cell.incarnation
+        return self._busy or (incarnation is not None and incarnation.suspended)
 
     def _permit(self, cell: Cell) -> float | None:
         """Count a restart of *cell*: after which delay it may follow, or None if it may not."""

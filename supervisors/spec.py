@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 import attrs
 
-from resprout.runtime import Backoff, Overflow, Recipe, TreeError
+from resprout.runtime import Backoff, MailFate, Overflow, Recipe, TreeError
 from resprout.runtime.mailbox import DEFAULT_CAPACITY
 from resprout.runtime.recipe import DEFAULT_SHUTDOWN, DEFAULT_START_TIMEOUT, BrutalKill, is_time, is_whole
 from resprout.supervisors.cooldown import CoolDown
@@ -154,6 +154,8 @@ def child(
     start_timeout: float = DEFAULT_START_TIMEOUT,
     mailbox: int = DEFAULT_CAPACITY,
     overflow: Overflow = Overflow.BLOCK,
+    mail_on_restart: MailFate = MailFate.KEEP,
+    mail_on_stop: MailFate = MailFate.DEAD_LETTER,
 ) -> ChildSpec:
     """Recipe of a child; nothing starts before the tree runs, and mistakes are found by then.
 
@@ -169,6 +171,8 @@ def child(
         start_timeout: Seconds `on_start` may take.
         mailbox: How many messages may wait.
         overflow: What happens to one more.
+        mail_on_restart: What becomes of waiting messages when it crashes: by default they are kept.
+        mail_on_stop: And when it has ended for good: by default they become dead letters.
     """
     return ChildSpec(
         id=id,
@@ -182,4 +186,6 @@ def child(
         start_timeout=start_timeout,
         mailbox=mailbox,
         overflow=overflow,
+        mail_on_restart=mail_on_restart,
+        mail_on_stop=mail_on_stop,
     )

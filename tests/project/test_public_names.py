@@ -6,16 +6,16 @@ import inspect
 import pytest
 
 RUNTIME = """
-Actor ActorCrashed ActorError ActorExited ActorRestarting ActorStarted ActorStopped ActorStuck Address
-BRUTAL_KILL Backoff BreakerChanged BreakerPolicy CallTimeoutError CastFailed ChildExit CircuitBreaker
-CircuitOpen Context Crashed DeadLetter
-DeadlineExceeded Described Down Draining Event EventStream ExitReason Fact INFINITY Ignore Ignored
-Killed Life LinkedExit LoopBlocked LoopResumed
-Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError Normal NotFoundError OutcomeUnknown
-Overflow PoolExhausted Recipe Ref ReplyError ResproutError SelfCallError Sent ServiceError Shutdown
-ShutdownTime Signal Snapshot StartFailed StartTimeout StashFull StateMachine StuckActorEnded Subscriber SubscriberFailed
-System Timer TreeError
-Unavailable UnknownMessageError breakers log_events log_to_stderr open_runtime run serve
+Actor ActorCrashed ActorError ActorExited ActorNotRunning ActorRestarting ActorStarted ActorStopped
+ActorStuck Address BRUTAL_KILL Backoff BreakerChanged BreakerPolicy CallTimeoutError CastFailed
+ChildExit CircuitBreaker CircuitOpen Context Control Crashed DeadLetter DeadlineExceeded Described Down
+Draining Event EventStream ExitReason Fact INFINITY Ignore Ignored Killed Life LinkedExit LoopBlocked
+LoopResumed MailDropped MailFate Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError
+Normal NotFoundError OutcomeUnknown Overflow PeerExit PoolExhausted Recipe Ref Reply ReplyError
+ResproutError SelfCallError Sent ServiceError Shutdown ShutdownTime Signal Snapshot StartFailed
+StartTimeout StashFull StateError StateMachine Statistics StuckActorEnded Subscriber SubscriberFailed
+System Timer TraceEvent TraceKind TreeError Unavailable UnknownMessageError breakers control log_events
+log_to_stderr open_runtime run serve
 """
 
 SUPERVISORS = """

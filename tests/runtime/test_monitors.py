@@ -16,6 +16,7 @@ from resprout import (
     LinkedExit,
     Name,
     Normal,
+    PeerExit,
     Ref,
     Shutdown,
     Signal,
@@ -176,3 +177,65 @@ async def test_a_brutal_end_is_killed_to_watchers_too() -> None:
         B._find().kill("by hand")
         await wait_all_tasks_blocked()
         assert await A.call(Peer.recall) == [f"app/b: {Killed('by hand')}"]
+
+
+@attrs.define
+class Trapper(Peer):
+    """Learns of its peers' ends, and lives on."""
+
+    async def on_start(self) -> None:
+        self.context.trap_exits()
+
+    async def on_signal(self, signal: Signal) -> None:
+        assert isinstance(signal, PeerExit)
+        self.told.append(f"{signal.ref.path}: {signal.reason}")
+
+    async def untie(self, name: Name[Peer]) -> None:
+        self.context.unlink(name)
+
+    async def tie_and_untie_after_its_end(self, name: Name[Peer]) -> None:
+        self.context.link(name)
+        name._find().kill()
+        await wait_all_tasks_blocked()
+        self.context.unlink(name)
+
+
+TRAPPER = Name(Trapper, "trapper")
+
+
+def trapper_and_peer() -> object:
+    return supervisor("app", child("trapper", Trapper, name=TRAPPER), child("b", Peer, name=B), intensity=9)
+
+
+@pytest.mark.parametrize("reason", [Normal(), Shutdown("enough"), Killed("by hand")])
+async def test_an_actor_that_traps_exits_learns_of_every_end_and_lives_on(reason: ExitReason) -> None:
+    async with open_runtime(trapper_and_peer()) as runtime:
+        await TRAPPER.call(Trapper.tie, B)
+        if isinstance(reason, Killed):
+            B._find().kill("by hand")
+        else:
+            B.cast(Peer.finish, reason)
+        await wait_all_tasks_blocked()
+        assert await TRAPPER.call(Peer.recall) == [f"app/b: {reason}"]
+        assert runtime.snapshot().children[0].generation == 1
+
+
+async def test_a_kill_cannot_be_trapped_and_the_successor_traps_only_if_it_says_so() -> None:
+    async with open_runtime(trapper_and_peer()) as runtime:
+        await TRAPPER.call(Trapper.tie, B)
+        TRAPPER._find().kill()
+        await wait_all_tasks_blocked()
+        assert [place.generation for place in runtime.snapshot().children] == [2, 2]  # B does not trap.
+
+
+async def test_after_an_unlink_nothing_of_the_peer_arrives_not_even_what_waits_unread() -> None:
+    async with open_runtime(trapper_and_peer()) as runtime:
+        await TRAPPER.call(Trapper.tie, B)
+        await TRAPPER.call(Trapper.untie, B)
+        B._find().kill()
+        await wait_all_tasks_blocked()
+        await TRAPPER.call(Trapper.tie_and_untie_after_its_end, B)
+        assert await TRAPPER.call(Peer.recall) == []
+        TRAPPER._find().kill()
+        await wait_all_tasks_blocked()
+        assert runtime.snapshot().children[1].generation == 3  # Only its own two kills.

@@ -5,10 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/otp.md").read_text()
-STATEMENTS = range(1, 72)
+STATEMENTS = range(1, 75)
 
 
-def test_every_statement_up_to_state_machines_has_a_row() -> None:
+def test_every_statement_has_a_row() -> None:
     numbers = [
         int(number)
         for row in re.findall(r"^\| ([\d, ]+) \|", PAGE, re.MULTILINE)
