@@ -7,6 +7,7 @@ what follows; when it ends because it was told to, whoever gave the order decide
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import outcome
@@ -32,6 +33,7 @@ from resprout.runtime.timers import Timers
 if TYPE_CHECKING:
     from trio.lowlevel import Task
 
+    from resprout.runtime.deadlines import Alarm
     from resprout.runtime.message import Message
     from resprout.runtime.system import System
 
@@ -45,6 +47,7 @@ class Cell:
         "_final",
         "_monitors",
         "_order",
+        "_patience",
         "_pausing",
         "_satellites",
         "_starter",
@@ -89,6 +92,7 @@ class Cell:
         self.task: Task | None = None
         self.offer: object = None
         self.incarnation: Incarnation | None = None
+        self._patience: Alarm | None = None  # Until it is killed because it did not stop in time.
         self._pausing: trio.CancelScope | None = None
         self._order: ExitReason | None = None
         self._final = False  # Whether the end that was ordered is for good.
@@ -204,22 +208,40 @@ class Cell:
 
         The place then waits to be started again; if it is *final* it is closed, before any watcher can act.
         """
+        over = self.order_end(reason, final=final)
+        if over is not None:
+            await over.wait()
+
+    def order_end(self, reason: ExitReason, *, final: bool = False) -> trio.Event | None:
+        """As `terminate`, without waiting: returns what is set at the end, or None if nothing runs."""
         if not self.alive:
             if final:
                 self.close()
-            return
+            return None
         self._order, self._final = reason, self._final or final
         over = self._over()  # Of this task: by the time it is seen, another may have been launched.
         self.cut_pause()
-        if isinstance(self.recipe.shutdown, BrutalKill) or isinstance(reason, Killed):
+        shutdown = self.recipe.shutdown
+        if isinstance(shutdown, BrutalKill) or isinstance(reason, Killed):
             self.kill(reason.detail if isinstance(reason, Killed) else str(reason))
         else:
             self._ask(reason)
-            with trio.move_on_after(self.recipe.shutdown):
-                await over.wait()
-            if not over.is_set():
-                self.kill("it did not stop in time")
-        await over.wait()
+            self._lose_patience_in(shutdown)
+        return over
+
+    def _lose_patience_in(self, seconds: float) -> None:
+        """Kill it then, if it still runs. An alarm, since a cancel scope per child would cost more."""
+        if self._patience is not None:
+            self._patience.cancel()  # The last order counts, which may come from whoever stops all of the tree.
+            self._patience = None
+        if seconds <= 0:
+            self._too_late()
+        elif seconds < math.inf:
+            self._patience = self.system.clock.at(trio.current_time() + seconds, self._too_late)
+
+    def _too_late(self) -> None:
+        self._patience = None
+        self.kill("it did not stop in time")
 
     def _ask(self, reason: ExitReason) -> None:
         if self.incarnation is not None and self.incarnation.interruptible:
@@ -372,6 +394,9 @@ class Cell:
 
     def _finish(self) -> None:
         self.alive, self.task = False, None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         self.mailbox.forget_signals()  # An order that came too late must not stop the next incarnation.
         if self._final:
             self.close()
@@ -426,9 +451,9 @@ class Cell:
         reason = Killed("its parent was killed") if killed else Shutdown("its parent stops")
         with trio.CancelScope(shield=True):
             if self.parallel or killed:
-                async with trio.open_nursery() as nursery:
-                    for child in tuple(self.children.values()):
-                        nursery.start_soon(child.terminate, reason)
+                for over in [child.order_end(reason) for child in self.children.values()]:
+                    if over is not None and not over.is_set():
+                        await over.wait()
             else:
                 for child in reversed(tuple(self.children.values())):
                     await child.terminate(reason)

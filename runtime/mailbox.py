@@ -242,7 +242,12 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
             self.admit()
 
     def admit(self) -> None:
-        """Room was made: let in those who wait for it, in their order."""
+        """Room was made: let in those who wait for it, in their order.
+
+        Only once half of it is free, and then many at once: one at a time would cost a task switch a message.
+        """
+        if len(self.queue) > self.capacity // 2:
+            return
         while self.blocked and len(self.queue) < self.capacity:
             task, message = self.blocked.popleft()
             self.queue.append(message)

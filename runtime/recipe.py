@@ -7,7 +7,7 @@ import inspect
 import math
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import attrs
 
@@ -126,8 +126,13 @@ def is_whole(value: object, *, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+_fitting: WeakSet[type] = WeakSet()  # Classes that can be made without arguments.
+
+
 def _misfit(start: Callable[[], object]) -> str:
     """Why calling *start* cannot make an actor, as far as its signature tells; empty if it may."""
+    if start in _fitting:
+        return ""  # Found out before: sessions and jobs are checked each time one starts.
     given = start if isinstance(start, partial) else partial(start)
     kind = given.func
     if not isinstance(kind, type):
@@ -135,23 +140,14 @@ def _misfit(start: Callable[[], object]) -> str:
     if not issubclass(kind, Actor):
         return f"start must make an actor, and {kind.__name__} is no Actor class; derive it from Actor"
     try:
-        _signature(kind).bind(*given.args, **given.keywords)
+        inspect.signature(kind).bind(*given.args, **given.keywords)
     except TypeError as error:
         return f"{kind.__name__} cannot be made: {error}; use functools.partial({kind.__name__}, …)"
     except ValueError:  # A class without a signature.
         return ""
+    if start is kind:
+        _fitting.add(kind)
     return ""
-
-
-def _signature(kind: type[Actor]) -> inspect.Signature:
-    """Kept, since sessions and jobs are checked each time one starts."""
-    found = _signatures.get(kind)
-    if found is None:
-        found = _signatures[kind] = inspect.signature(kind)
-    return found
-
-
-_signatures: WeakKeyDictionary[type[Actor], inspect.Signature] = WeakKeyDictionary()
 
 
 def _hint(start: object) -> str:
