@@ -110,7 +110,7 @@ def dynamic_supervisor(
 def task_supervisor(
     id: str,
     *,
-    name: Name[Any] | None = None,
+    name: Name[TaskSupervisor] | Name[DynamicSupervisor] | Name[Supervisor] | None = None,
     max_children: int | None = 1_000,
     task_shutdown: ShutdownTime = 5.0,
     restart: RestartType = PERMANENT,
