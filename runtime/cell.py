@@ -355,7 +355,9 @@ class Cell:
             return Leave(final=False)
         try:
             return self.owner.child_ended(self, reason)
-        except Exception as error:  # noqa: BLE001 - a mistake of the owner is the owner's crash.
+        except BaseException as error:  # noqa: BLE001 - a mistake of the owner is the owner's crash.
+            if not isinstance(error, Exception):
+                self.system.fatal(error)
             if self.parent is not None:
                 self.parent.strike(crash_of(error))
             return Leave(final=False)

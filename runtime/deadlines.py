@@ -42,7 +42,7 @@ class Alarm:
 class Timekeeper:
     """Deadlines of calls, and alarms."""
 
-    def __init__(self, expire: Callable[[Call], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(self, expire: Callable[[Call], None], failed: Callable[[BaseException], None]) -> None:
         """*expire* fails a call whose deadline has passed; *failed* is told what an alarm raised."""
         self._expire, self._failed = expire, failed
         self._buckets: dict[float, dict[Call, None]] = {}
@@ -115,6 +115,6 @@ class Timekeeper:
                 continue
             try:
                 ring()
-            except Exception as error:  # noqa: BLE001 - one alarm must not stop the clock for all.
+            except BaseException as error:  # noqa: BLE001 - one alarm must not stop the clock for all.
                 self._failed(error)
         return self._alarms[0][0] if self._alarms else math.inf

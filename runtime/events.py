@@ -33,9 +33,11 @@ class EventStream:
     what it observes. Its error is kept in `broken` and passed to the others as `SubscriberFailed`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fatal: Callable[[BaseException], None] | None = None) -> None:
+        """*fatal* is told what a subscriber raised that is no `Exception`: `SystemExit`, for one."""
         self._subscribers: tuple[Subscriber, ...] = ()
-        self.broken: list[tuple[Subscriber, Exception]] = []
+        self._fatal = fatal
+        self.broken: list[tuple[Subscriber, BaseException]] = []
 
     @property
     def heard(self) -> bool:
@@ -52,13 +54,15 @@ class EventStream:
         for subscriber in self._subscribers:
             try:
                 subscriber(event)
-            except Exception as error:  # noqa: BLE001 - whatever an observer raises is its own failure.
+            except BaseException as error:  # noqa: BLE001 - whatever an observer raises is its own failure.
                 self._remove(subscriber)
                 self.broken.append((subscriber, error))
                 self.subscriber_failed(subscriber, error)
 
-    def subscriber_failed(self, subscriber: object, error: Exception) -> None:
+    def subscriber_failed(self, subscriber: object, error: BaseException) -> None:
         """Tell the others that *subscriber*, of this stream or of one actor's trace, raised and was removed."""
+        if self._fatal is not None and not isinstance(error, Exception):
+            self._fatal(error)
         self.emit(SubscriberFailed(actor="", subscriber=repr(subscriber), error=error))
 
     def _remove(self, subscriber: Subscriber) -> None:
@@ -72,4 +76,4 @@ class SubscriberFailed(Event):
     level = "error"
 
     subscriber: str
-    error: Exception
+    error: BaseException

@@ -188,7 +188,7 @@ class Observer:
             del self._hooks[hook]
         try:
             hook(event)
-        except Exception as error:  # noqa: BLE001 - an observer never harms what it observes.
+        except BaseException as error:  # noqa: BLE001 - an observer never harms what it observes.
             self._hooks.pop(hook, None)
             self._events.subscriber_failed(hook, error)
 

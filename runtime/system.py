@@ -71,7 +71,7 @@ class System:
         self.random = random.Random(seed)
         self.clock = Timekeeper(self._expire, self.fatal)
         self.registry = Registry()
-        self.events = EventStream()
+        self.events = EventStream(self.fatal)
         self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
         self.dead_letter_count = 0
         self.observers: dict[Cell, Observer] = {}
@@ -79,6 +79,7 @@ class System:
         self.root: Cell | None = None
         self._fatal: BaseException | None = None
         self._over = trio.Event()
+        self._leaving = False  # Whether the block is left: the tree is being stopped, or has been.
 
     def ref(self, path: str) -> Ref[Actor]:
         """The actor at *path*, such as ``app/redis``. Raises `NotFoundError`."""
@@ -149,6 +150,7 @@ class System:
                             yield self
                         finally:
                             _current.reset(token)
+                            self._leaving = True
                             with trio.CancelScope(shield=True):
                                 await self._stop()
                 finally:
@@ -166,11 +168,15 @@ class System:
         return Leave(final=True)
 
     def fatal(self, error: BaseException) -> None:
-        """KeyboardInterrupt or SystemExit came up inside an actor: stop in order, then let it out."""
+        """KeyboardInterrupt or SystemExit came up inside the tree: stop in order, then let it out.
+
+        Whoever raises it: an actor, its owner, an alarm, a subscriber. The first one counts.
+        """
         part = fatal_part(error)
         if part is not None and self._fatal is None:
             self._fatal = part
-            self.nursery.start_soon(self._stop)
+            if not self._leaving:  # Else it is stopped already, and the nursery may be closed.
+                self.nursery.start_soon(self._stop)
 
     def observed(self, incarnation: Incarnation, ask: Callable[[Observer], T]) -> T:
         """What *ask* says of the observer of a place; from now on its incarnations are observed as it wants."""
