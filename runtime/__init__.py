@@ -6,6 +6,7 @@ from resprout.runtime.breaker import BreakerChanged, CircuitBreaker
 from resprout.runtime.breaker_policy import BreakerPolicy
 from resprout.runtime.breakers import breakers
 from resprout.runtime.context import Context
+from resprout.runtime.crashreport import CrashReport
 from resprout.runtime.errors import (
     ActorCrashed,
     ActorError,
@@ -87,6 +88,7 @@ __all__ = [
     "CircuitOpen",
     "Context",
     "Control",
+    "CrashReport",
     "Crashed",
     "DeadLetter",
     "DeadlineExceeded",

@@ -61,6 +61,10 @@ class Actor:
             case _:
                 self.context.log.debug("signal dropped", signal=signal)
 
+    def describe_state(self) -> Mapping[str, object]:
+        """Values that a crash report may show; none by default. Names that sound like a secret are masked."""
+        return {}
+
     # For the engine.
 
     def _start_up(self) -> Awaitable[None]:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from resprout.runtime.system import System
 
 
+KEPT_RESTARTS = 5
+
+
 class Cell:
     """A place in the tree. Made and driven by the runtime and by supervisors, not by applications."""
 
@@ -66,6 +69,7 @@ class Cell:
         "parallel",
         "parent",
         "path",
+        "recent_restarts",
         "recipe",
         "restarts",
         "since",
@@ -85,6 +89,7 @@ class Cell:
         self.life = Life.RESTARTING  # Mail may come before the first start.
         self.exit_reason: ExitReason = Shutdown("not started yet")
         self.generation = self.restarts = 0
+        self.recent_restarts: tuple[float, ...] = ()  # When the last few were.
         self.since = trio.current_time()  # When the present incarnation began, or the last one ended.
         self.lived = 0.0  # Seconds for which the last incarnation was running.
         self.alive = False  # Whether the task exists.
@@ -343,6 +348,7 @@ class Cell:
     def count_restart(self, delay: float = 0.0) -> None:
         """A restart that nobody ordered follows after *delay* seconds."""
         self.restarts += 1
+        self.recent_restarts = (*self.recent_restarts, trio.current_time())[-KEPT_RESTARTS:]
         self.system.events.emit(ActorRestarting(actor=self.path, restarts=self.restarts, delay=delay))
 
     def _judge(self, reason: ExitReason) -> Verdict:

@@ -15,6 +15,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_task_resched
 from resprout.runtime.actor import Actor, protocol_of
 from resprout.runtime.context import Context
 from resprout.runtime.crash import PutAside, crash_of, only_put_aside, only_replies
+from resprout.runtime.crashreport import report_of
 from resprout.runtime.errors import (
     ActorCrashed,
     ActorStopped,
@@ -320,11 +321,25 @@ class Incarnation:
         cell = self.cell
         cell.ended_with(reason, self.ready_at)
         if cell.system.events.heard:
+            expected = cell.expects(reason)
+            report = None
+            if isinstance(reason, Crashed) or (isinstance(reason, Killed) and not expected):
+                report = report_of(
+                    cell.path,
+                    reason,
+                    self.actor,
+                    generation=cell.generation,
+                    uptime=cell.lived,
+                    message=message,
+                    restarts=cell.restarts,
+                    recent_restarts=cell.recent_restarts,
+                )
             event = ActorExited(
                 actor=cell.path,
                 generation=cell.generation,
                 reason=reason,
                 message=message,
-                expected=cell.expects(reason),
+                expected=expected,
+                report=report,
             )
             cell.system.events.emit(event)

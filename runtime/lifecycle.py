@@ -4,6 +4,7 @@ from typing import assert_never
 
 import attrs
 
+from resprout.runtime.crashreport import CrashReport
 from resprout.runtime.events import Event
 from resprout.runtime.exits import Crashed, ExitReason, Ignored, Killed, Normal, Shutdown
 
@@ -23,12 +24,14 @@ class ActorExited(Event):
 
     *expected* tells an end that was asked for, or that its child spec allows it, from one that is news: a crash;
     a kill, unless by `BRUTAL_KILL`; a permanent child that ended by itself just when it was told to stop.
+    *report* tells all that is known of a crash, or of a kill that is news; None for any other end.
     """
 
     generation: int
     reason: ExitReason
     message: str | None
     expected: bool = False
+    report: CrashReport | None = attrs.field(default=None, eq=False, repr=False)
 
     def log_level(self) -> str:
         """Ends in good order are no news: who asked for them knows. A refusal to start is told once."""

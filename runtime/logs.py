@@ -82,12 +82,16 @@ def _line(event: Event) -> tuple[str, dict[str, object]]:
     """What to write for *event*: a word and facts, the place in the tree first."""
     facts: dict[str, object] = {"actor": event.actor}
     given = attrs.asdict(event, recurse=False)
+    if given.get("report", "") is None:
+        del given["report"]
     if "service" in given:
         facts["service"] = given["service"]
     match event:
         case ActorExited(reason=Crashed(error=error)):
             facts |= {"error": sentence(error).partition("\n")[0], "message": event.message}
             facts |= {"generation": event.generation}
+            if event.report is not None:
+                facts["stack"] = str(event.report)  # Which is shown below the line.
             if not isinstance(error, StartFailed):  # Which says that another did not start: its line has it.
                 facts["exception"] = "".join(traceback.format_exception(error)).rstrip()
             return "ActorCrashed", facts

@@ -28,7 +28,9 @@ class Recorded:
     def __str__(self) -> str:
         fields = attrs.asdict(self.event, recurse=False)
         actor = fields.pop("actor")
-        told = ", ".join(f"{name}={value}" for name, value in fields.items() if name != "stack")
+        told = ", ".join(
+            f"{name}={value}" for name, value in fields.items() if name not in ("stack", "report")
+        )
         return f"{self.at:10.3f} s  {type(self.event).__name__}  {actor}  {told}".rstrip()
 
 
