@@ -361,6 +361,8 @@ class Cell:
             return Leave(final=False)
         try:
             return self.owner.child_ended(self, reason)
+        except trio.Cancelled:
+            raise
         except BaseException as error:  # noqa: BLE001 - a mistake of the owner is the owner's crash.
             if not isinstance(error, Exception):
                 self.system.fatal(error)

@@ -115,6 +115,8 @@ class Timekeeper:
                 continue
             try:
                 ring()
+            except trio.Cancelled:
+                raise
             except BaseException as error:  # noqa: BLE001 - one alarm must not stop the clock for all.
                 self._failed(error)
         return self._alarms[0][0] if self._alarms else math.inf

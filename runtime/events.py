@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import attrs
+import trio
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +55,8 @@ class EventStream:
         for subscriber in self._subscribers:
             try:
                 subscriber(event)
+            except trio.Cancelled:
+                raise
             except BaseException as error:  # noqa: BLE001 - whatever an observer raises is its own failure.
                 self._remove(subscriber)
                 self.broken.append((subscriber, error))

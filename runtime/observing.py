@@ -188,6 +188,8 @@ class Observer:
             del self._hooks[hook]
         try:
             hook(event)
+        except trio.Cancelled:
+            raise
         except BaseException as error:  # noqa: BLE001 - an observer never harms what it observes.
             self._hooks.pop(hook, None)
             self._events.subscriber_failed(hook, error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
@@ -131,7 +131,7 @@ def task_supervisor(
         id=id,
         start=_unset,
         start_timeout=INFINITY,
-        name=name,
+        name=cast("Name[Actor] | None", name),
         max_children=max_children,
         task_shutdown=task_shutdown,
         restart=restart,
