@@ -38,13 +38,15 @@ def kind_of(error: BaseException) -> FailureKind:
     ('network', 'name')
     """
     match next(leaves(error)):
-        case ssl.SSLError() | ssl.CertificateError():
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            return FailureKind.NETWORK  # The peer went away; nothing is wrong with its certificate.
+        case ssl.SSLError():
             return FailureKind.TLS
         case socket.gaierror():
             return FailureKind.NAME
         case TimeoutError() | trio.TooSlowError():
             return FailureKind.TIMEOUT
-        case OSError() | EOFError():
+        case OSError() | EOFError() | trio.BrokenResourceError() | trio.ClosedResourceError():
             return FailureKind.NETWORK
         case _:
             return FailureKind.SERVICE

@@ -1,4 +1,4 @@
-"""Connected sockets that notice a dead peer: the kernel's defaults would wait for hours."""
+"""Plain connected sockets, for asyncpg's protocol on a loop of our own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import socket
 
 import trio
 
-KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES = 30, 5, 3  # Seconds, seconds, count.
-USER_TIMEOUT_MS = 20_000  # Sent bytes that stay unacknowledged this long end the connection.
+from resprout.actors.connection.dial import dial
 
 
 async def open_tcp(host: str, port: int) -> socket.socket:
@@ -17,22 +16,7 @@ async def open_tcp(host: str, port: int) -> socket.socket:
     Raises:
         OSError: If no address answered.
     """
-    try:
-        stream = await trio.open_tcp_stream(host, port)
-    except OSError as error:
-        raise _plain(error) from error
-    sock = _take(stream.socket)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
-        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
-        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
-        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
-    ):
-        if hasattr(socket, name):  # Linux has all of them, others some.
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return sock
+    return _take((await dial(host, port)).socket)
 
 
 async def open_unix(path: str | os.PathLike[str]) -> socket.socket:
@@ -49,11 +33,3 @@ def _take(sock: trio.socket.SocketType) -> socket.socket:
     plain = socket.socket(fileno=sock.detach())
     plain.setblocking(False)
     return plain
-
-
-def _plain(error: OSError) -> OSError:
-    """What the last address answered, instead of trio's summary with a group behind it."""
-    cause = error.__cause__
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[-1]
-    return cause if isinstance(cause, OSError) else error

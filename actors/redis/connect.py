@@ -1,7 +1,6 @@
 """One attempt to reach a Redis: resolve, open, log in. The keeper of the connection repeats it for ever."""
 
 import inspect
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -11,19 +10,16 @@ import attrs
 import trio
 from redis.exceptions import ResponseError
 
+from resprout.actors.connection.dial import dial, secured
 from resprout.actors.redis.endpoint import Endpoint, parse_url
 from resprout.actors.redis.line import LinkLimits
 from resprout.actors.redis.link import RedisLink
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.slot import ServerClosed
 from resprout.actors.redis.wire import SocketWire, StreamWire, Wire
-from resprout.runtime.classify import leaves
 
 UrlSource: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A URL, or a function that gives one; it is asked on each attempt, so credentials can rotate."""
-
-# A peer that vanished is noticed after 30 + 3 * 5 s while idle, and after 20 s with data under way.
-TCP_OPTIONS = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
 
 
 @attrs.frozen
@@ -77,35 +73,15 @@ async def open_wire(endpoint: Endpoint, ssl_context: ssl.SSLContext | None = Non
     """
     if endpoint.path is not None:
         return _plain(await trio.open_unix_socket(endpoint.path))
-    stream = await _open_tcp(endpoint)
+    stream = await dial(endpoint.host, endpoint.port)
+    if not endpoint.tls:
+        return _plain(stream)
     try:
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in TCP_OPTIONS.items():
-            if hasattr(socket, name):  # Some are Linux only.
-                stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        if not endpoint.tls:
-            return _plain(stream)
         context = ssl_context or ssl.create_default_context(cafile=endpoint.ca_file)
-        secure = trio.SSLStream(stream, context, server_hostname=endpoint.host)
-        await secure.do_handshake()
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
-    return StreamWire(secure)
-
-
-async def _open_tcp(endpoint: Endpoint) -> trio.SocketStream:
-    """As `trio.open_tcp_stream`, but an error says what went wrong, and where."""
-    try:
-        return await trio.open_tcp_stream(endpoint.host, endpoint.port)
-    except socket.gaierror as error:
-        raise socket.gaierror(error.errno, f"{error.strerror}: {endpoint.host}") from None
-    except OSError as error:
-        reason = next(leaves(error.__cause__)) if error.__cause__ is not None else error
-        if not isinstance(reason, OSError) or reason.errno is None:
-            raise
-        text = f"{os.strerror(reason.errno)}: {endpoint.host}:{endpoint.port}"
-        raise OSError(reason.errno, text) from None  # Python makes it a ConnectionRefusedError and so on.
+    return StreamWire(await secured(stream, context, endpoint.host))
 
 
 def _plain(stream: trio.SocketStream) -> SocketWire:

@@ -9,6 +9,7 @@ import attrs
 import trio
 from trio_websocket import wrap_client_stream
 
+from resprout.actors.connection.dial import dial, secured
 from resprout.actors.websocket.peer import WebSocketPeer
 from resprout.actors.websocket.watched import WatchedStream, before_end
 from resprout.actors.websocket.wire import MAX_FRAME_BYTES
@@ -43,7 +44,7 @@ class Address:
 
     async def open(self, nursery: trio.Nursery) -> WebSocketPeer:
         """Connect; the connection's reader runs in *nursery*."""
-        plain = await trio.open_tcp_stream(self.host, self.port)
+        plain = await dial(self.host, self.port)
         try:
             stream = WatchedStream(await self._secured(plain))
             name = f"[{self.host}]" if ":" in self.host else self.host
@@ -66,6 +67,4 @@ class Address:
     async def _secured(self, plain: trio.SocketStream) -> trio.abc.Stream:
         if self.tls is None:
             return plain
-        secure = trio.SSLStream(plain, self.tls, server_hostname=self.host, https_compatible=True)
-        await secure.do_handshake()
-        return secure
+        return await secured(plain, self.tls, self.host, https_compatible=True)
