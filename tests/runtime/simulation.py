@@ -18,6 +18,8 @@ from resprout import (
     GIVE_UP,
     Actor,
     ActorError,
+    ActorExited,
+    ActorRestarting,
     AutoShutdown,
     Backoff,
     ChildError,
@@ -41,6 +43,7 @@ from resprout import (
     open_runtime,
     supervisor,
 )
+from resprout.testing.budget import RestartBudget
 from resprout.testing.scheduling import seeded
 
 LENGTH = 40.0  # Virtual seconds of faults before the stop.
@@ -70,6 +73,8 @@ class World:
     specs: dict[str, SupervisorSpec] = attrs.field(factory=dict)
     alive: Counter[str] = attrs.field(factory=Counter)  # Incarnations by path that began and did not end.
     overlaps: list[str] = attrs.field(factory=list)
+    budget: RestartBudget = attrs.field(factory=RestartBudget)
+    over_budget: list[str] = attrs.field(factory=list)
     added: int = 0
     left_running: list[str] = attrs.field(factory=list)
     stopping_at: float = 0.0
@@ -314,7 +319,8 @@ def run(seed: int) -> World:
     """The world after the simulation of *seed*."""
     world = World(random.Random(seed))
     tree = plant(world, "r", "r", 0)
-    with seeded(seed):
+    world.budget.breaks = lambda promise, what: world.over_budget.append(what)
+    with seeded(seed), world.budget.in_force():
         trio.run(simulate, world, tree, seed, clock=MockClock(autojump_threshold=0))
     return world
 
@@ -344,5 +350,10 @@ def write_down(world: World, runtime: System, event: Event) -> None:
     siblings = list(cell.parent.children) if cell is not None and cell.parent is not None else []
     position = siblings.index(event.actor.rpartition("/")[2]) if siblings else 0
     world.events.append((trio.current_time(), event, position))
-    if type(event).__name__ == "ActorExited" and world.alive[event.actor]:
-        world.alive[event.actor] -= 1
+    match event:
+        case ActorExited() if world.alive[event.actor]:
+            world.alive[event.actor] -= 1
+        case ActorRestarting() if cell is not None:
+            world.budget.restarting(cell)
+        case _:
+            pass

@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -13,12 +13,32 @@ import pytest
 import trio
 from trio._core import _run as trio_run
 
-from resprout import Actor, Name, Shutdown, System, child, supervisor
+from resprout import (
+    ONE_FOR_ONE,
+    Actor,
+    Crashed,
+    ExitReason,
+    Name,
+    Shutdown,
+    System,
+    TaskSupervisor,
+    child,
+    supervisor,
+)
+from resprout.runtime import machine
+from resprout.runtime.aside import Aside
 from resprout.runtime.cell import Cell
 from resprout.runtime.deadlines import Timekeeper
+from resprout.runtime.incarnation import Incarnation
+from resprout.runtime.mailbox import Mailbox
 from resprout.runtime.message import Call
+from resprout.runtime.owner import Verdict
 from resprout.runtime.ref import Address
+from resprout.runtime.reply import Promises
+from resprout.runtime.transition import Timeout, TimeoutKey, TimeoutPlan, plan_timeouts
+from resprout.supervisors import tasks
 from resprout.supervisors.ledger import Ledger
+from resprout.supervisors.restarting import Restarting
 from resprout.testing.plans import smallest
 from resprout.testing.scheduling import seeded
 from resprout.testing.simulate import main
@@ -34,13 +54,17 @@ def test_the_runtime_keeps_its_promises_under_faults(first: int) -> None:
     for seed in range(first, first + BLOCK):
         for line in check(random_tree, seed).journal:
             _, _, what = line.partition(" s  ")
-            seen[what if what.startswith("call") else what.split()[0]] += 1
+            event = what.split()[0]
+            seen[event if event[0].isupper() else "suspended" if what.endswith("suspended") else what] += 1
     # Each kind of outcome occurs often, so that nothing passes for want of cases.
-    for kind in ("call done", "call got ActorCrashed", "call got ActorStopped", "call got CallTimeoutError"):
-        assert seen[kind] >= 10, seen
-    for kind in ("ActorStarted", "ActorExited", "ActorRestarting"):
+    for kind in ("ActorStarted", "ActorExited", "ActorRestarting", "call done", "enter done", "later done"):
         assert seen[kind] >= 50, seen
-    assert seen["LimitReached"] >= 5, seen
+    for kind in ("call got ActorStopped", "call got CallTimeoutError", "shelve done", "task done"):
+        assert seen[kind] >= 50, seen
+    for kind in ("LimitReached", "call got ActorCrashed", "shelve got CallTimeoutError", "suspended"):
+        assert seen[kind] >= 5, seen
+    for kind in ("later got ActorCrashed", "task got TaskStopped"):
+        assert seen[kind], seen
 
 
 def test_the_same_seed_gives_the_same_journal() -> None:
@@ -128,10 +152,103 @@ def a_cast_runs_twice(patch: Patch) -> None:
     patch.setattr(Address, "cast", cast)
 
 
+def group_restarts_are_not_counted(patch: Patch) -> None:
+    real = Restarting._permit
+
+    def permit(supervisor: Restarting, cell: Cell) -> float | None:
+        return real(supervisor, cell) if supervisor._spec.strategy is ONE_FOR_ONE else 0.0
+
+    patch.setattr(Restarting, "_permit", permit)
+
+
+def one_restart_too_many_is_allowed(patch: Patch) -> None:
+    def count(ledger: Ledger, now: float) -> bool:
+        if len(ledger._recent) > ledger._limit.max_restarts:
+            return False
+        ledger._recent = (*ledger._recent, now)
+        return True
+
+    patch.setattr(Ledger, "count", count)
+
+
+def the_stash_loses_its_last(patch: Patch) -> None:
+    real = Mailbox.unstash
+
+    def unstash(mailbox: Mailbox) -> None:
+        if mailbox.aside is not None and len(mailbox.aside) > 1:
+            mailbox.aside.drop(mailbox.aside.all()[-1])
+        real(mailbox)
+
+    patch.setattr(Mailbox, "unstash", unstash)
+
+
+def the_stash_comes_back_behind_the_mail(patch: Patch) -> None:
+    def unstash(mailbox: Mailbox) -> None:
+        aside, mailbox.aside = mailbox.aside, None
+        if aside is not None:
+            mailbox.queue.extend(aside.all())
+
+    patch.setattr(Mailbox, "unstash", unstash)
+
+
+def postponed_events_come_back_in_reverse(patch: Patch) -> None:
+    def recall(aside: Aside) -> None:
+        aside.recalled.extendleft(aside.stashed)
+        aside.stashed.clear()
+
+    patch.setattr(Aside, "recall", recall)
+
+
+def state_timeouts_outlive_their_state(patch: Patch) -> None:
+    def plan(running: Iterable[TimeoutKey], asked: Sequence[Timeout], *, changed: bool) -> TimeoutPlan:
+        return plan_timeouts(running, asked, changed=False)
+
+    patch.setattr(machine, "plan_timeouts", plan)
+
+
+def suspended_actors_go_on(patch: Patch) -> None:
+    async def at_once(incarnation: Incarnation) -> None:
+        await trio.lowlevel.checkpoint()
+
+    patch.setattr(Incarnation, "_wait_for_resume", at_once)
+
+
+def promises_outlive_their_maker(patch: Patch) -> None:
+    patch.setattr(Promises, "break_all", lambda self, error: None)
+
+
+def tasks_outlive_their_caller(patch: Patch) -> None:
+    async def leave_it(cell: Cell) -> None:
+        pass
+
+    patch.setattr(tasks, "_cancel", leave_it)
+
+
+def the_failure_of_a_task_spreads(patch: Patch) -> None:
+    real = TaskSupervisor.child_ended
+
+    def child_ended(supervisor: TaskSupervisor, cell: Cell, reason: ExitReason) -> Verdict:
+        if isinstance(reason, Crashed):
+            supervisor.context.stop(reason)
+        return real(supervisor, cell, reason)
+
+    patch.setattr(TaskSupervisor, "child_ended", child_ended)
+
+
 @pytest.mark.parametrize(
     ("plant", "promise"),
     [
         (restarts_are_not_counted, "the restart budget"),
+        (group_restarts_are_not_counted, "the restart budget"),
+        (one_restart_too_many_is_allowed, "the restart budget"),
+        (the_stash_loses_its_last, "what_is_put_aside_is_not_lost"),
+        (the_stash_comes_back_behind_the_mail, "what_is_put_aside_keeps_its_order"),
+        (postponed_events_come_back_in_reverse, "what_is_put_aside_keeps_its_order"),
+        (state_timeouts_outlive_their_state, "actors_see_nothing_wrong"),
+        (suspended_actors_go_on, "a suspended actor does nothing"),
+        (promises_outlive_their_maker, "promises_end_with_their_maker"),
+        (tasks_outlive_their_caller, "actions succeed or get a typed error"),
+        (the_failure_of_a_task_spreads, "failures_stay_in_their_task"),
         (children_stop_in_the_wrong_order, "children stop in reverse order"),
         (calls_have_no_deadline, "calls end"),
         (an_answer_goes_astray, "actions succeed or get a typed error"),
@@ -230,9 +347,12 @@ def test_wrong_arguments_are_told(
 
 
 def test_nothing_is_left_changed_after_a_simulation() -> None:
-    before = Address.call, Address.cast
+    def replaced() -> tuple[object, ...]:
+        return Address.call, Address.cast, Address.send, Ledger.count, Ledger.pause
+
+    before = replaced()
     simulate(random_tree, plan_of(random_tree, 0))
-    assert (Address.call, Address.cast) == before
+    assert replaced() == before
 
 
 def test_an_action_that_raises_what_is_no_answer_is_a_failure() -> None:

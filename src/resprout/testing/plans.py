@@ -24,7 +24,14 @@ class Fault(enum.Enum):
     HANG_START = "hang_start"  # Its next `on_start` never returns.
     LOSE_CAST = "lose_cast"  # The next cast to it is lost.
     DELAY_CAST = "delay_cast"  # The next cast to it arrives seconds later, after those sent since.
+    LOSE_CALL = "lose_call"  # The next call to it never arrives: its caller hears nothing until its deadline.
+    DELAY_CALL = "delay_call"  # The next call to it arrives seconds later.
+    LOSE_REPLY = "lose_reply"  # The next call to it runs, and its result never arrives.
+    SUSPEND = "suspend"  # It is suspended by an operator, and resumed seconds later.
     ACT = "act"  # No fault: one of the scenario's actions begins.
+
+
+LASTING = frozenset((Fault.SLOW_START, Fault.DELAY_CAST, Fault.DELAY_CALL, Fault.SUSPEND))
 
 
 @attrs.frozen
@@ -38,6 +45,10 @@ class Faults:
     hang_start: float = 0.05
     lose_cast: float = 0.3
     delay_cast: float = 0.3
+    lose_call: float = 0.1
+    delay_call: float = 0.2
+    lose_reply: float = 0.1
+    suspend: float = 0.2
     actions: float = 12.0
 
 
@@ -77,7 +88,7 @@ def draw(seed: int, length: float, faults: Faults, paths: Sequence[str], actions
             continue
         at = dice.expovariate(rate)
         while at < length:
-            seconds = dice.uniform(0, 3) if fault in (Fault.SLOW_START, Fault.DELAY_CAST) else 0.0
+            seconds = dice.uniform(0, 3) if fault in LASTING else 0.0
             decisions.append(Decision(at, fault, dice.choice(targets), seconds, dice.getrandbits(32)))
             at += dice.expovariate(rate)
     return Plan(seed, length, tuple(sorted(decisions, key=lambda decision: decision.at)))

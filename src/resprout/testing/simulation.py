@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextvars
 import random
-from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,20 @@ import attrs
 import trio
 from trio.testing import MockClock
 
-from resprout.runtime import ActorError, Address, Crashed, ReplyError, System, open_runtime
+from resprout.runtime import Actor, ActorError, Crashed, Ref, ReplyError, System, control, open_runtime
 from resprout.supervisors import SupervisorSpec
+from resprout.testing.budget import RestartBudget
+from resprout.testing.mailfaults import CALLS, CASTS, MailFaults
 from resprout.testing.plans import Decision, Fault, Faults, Plan, draw, smallest
 from resprout.testing.scheduling import seeded
 from resprout.testing.striking import InjectedCrash
 from resprout.testing.watching import Watcher, find
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from resprout.runtime import Actor, Event, Recipe
+    from resprout.runtime import Event, Recipe, TraceEvent
+    from resprout.runtime.cell import Cell
 
 __all__ = [
     "Decision",
@@ -49,6 +51,7 @@ __all__ = [
 LENGTH = 15.0
 CALM = 60.0  # Virtual seconds without faults, in which everything must grow back.
 HOPELESS = 10_000.0
+MANY = 100_000
 
 
 @attrs.frozen(kw_only=True)
@@ -154,7 +157,7 @@ def simulate(make: Callable[[random.Random], Scenario], plan: Plan) -> Outcome:
     scenario, outcome = make(random.Random(plan.seed)), Outcome()
     world = _World(scenario, plan, outcome)
     clock = MockClock(autojump_threshold=0)
-    with seeded(plan.seed), world.mail_under_control():
+    with seeded(plan.seed), world.mail.in_force(), world.budget.in_force():
         try:
             trio.run(world.run, clock=clock, instruments=[world])
         except trio.TrioInternalError:
@@ -172,13 +175,14 @@ class _World(trio.abc.Instrument):
         self.context = contextvars.Context()
         self.scope = trio.CancelScope()
         self.starts: dict[str, Decision] = {}  # What the next start at a path meets.
-        self.casts: dict[str, Decision] = {}  # What the next cast to a path meets.
+        self.mail, self.budget = MailFaults(), RestartBudget()
 
     async def run(self) -> None:
         trio.lowlevel.spawn_system_task(self._give_up_hope)
         tree = self._prepared(self.scenario.tree, self.scenario.tree.id)
         async with open_runtime(tree, seed=self.plan.seed) as runtime:
-            self.runtime, self.watcher = runtime, Watcher(runtime)
+            self.runtime, self.watcher = runtime, Watcher(runtime, self.budget)
+            self.mail.begin(runtime, self.watcher)
             self.context = contextvars.copy_context()  # In which names lead into this tree.
             runtime.events.subscribe(self._event)
             with self.scope:
@@ -202,7 +206,7 @@ class _World(trio.abc.Instrument):
             await trio.sleep_until(decision.at)
             self._carry_out(decision, users)
         self.starts.clear()
-        self.casts.clear()
+        self.mail.clear()
 
     def _carry_out(self, decision: Decision, users: trio.Nursery) -> None:
         assert self.runtime is not None
@@ -217,8 +221,10 @@ class _World(trio.abc.Instrument):
                 cell.strike(Crashed(InjectedCrash("by the simulation")))
             case Fault.KILL:
                 cell.kill("by the simulation")
-            case Fault.LOSE_CAST | Fault.DELAY_CAST:
-                self.casts[decision.path] = decision
+            case Fault.SUSPEND:
+                users.start_soon(self._suspend, cell, decision.seconds)
+            case fault if fault in CASTS | CALLS:
+                self.mail.expect(decision)
             case _:
                 self.starts[decision.path] = decision
 
@@ -232,6 +238,26 @@ class _World(trio.abc.Instrument):
             self._break(f"actions succeed or get a typed error: {decision.path} raised {error!r}")
         else:
             self._note(f"{decision.path} done")
+
+    async def _suspend(self, cell: Cell, seconds: float) -> None:
+        hold = control(Ref[Actor](cell))
+
+        def looked(event: TraceEvent) -> None:
+            now = cell.incarnation
+            if now is not None and now.suspended:
+                self._break(
+                    f"a suspended actor does nothing: {event.what.value} {event.method} in {cell.path}"
+                )
+
+        try:
+            await hold.trace(looked, limit=MANY)
+            await hold.suspend()
+            self._note(f"{cell.path} suspended")
+            await trio.sleep(seconds)
+            await hold.resume()
+            await hold.untrace(looked)
+        except ActorError as error:
+            self._note(f"the hold on {cell.path} got {type(error).__name__}")
 
     # Looking.
 
@@ -296,41 +322,6 @@ class _World(trio.abc.Instrument):
         if decision is not None:
             actor.__class__ = _faulty(type(actor), decision)
         return actor
-
-    @contextmanager
-    def mail_under_control(self) -> Iterator[None]:
-        """For the length of the block, every call is watched, and casts meet the plan's faults."""
-        call, cast = Address.call, Address.cast
-        world = self
-
-        async def watched_call(address: Any, method: Any, /, *args: Any, **kwargs: Any) -> Any:
-            if world.watcher is None:
-                return await call(address, method, *args, **kwargs)
-            key, until = object(), trio.current_time() + address._timeout
-            world.watcher.calls[key] = (method.__qualname__, until)
-            try:
-                return await call(address, method, *args, **kwargs)
-            finally:
-                del world.watcher.calls[key]
-
-        def hindered_cast(address: Any, method: Any, /, *args: Any, **kwargs: Any) -> None:
-            decision = world.casts.pop(address.path, None)
-            if decision is None or world.runtime is None:
-                cast(address, method, *args, **kwargs)
-            elif decision.fault is Fault.DELAY_CAST:
-                late = partial(_late, partial(cast, address, method, *args, **kwargs))
-                world.runtime.clock.at(trio.current_time() + decision.seconds, late)
-
-        Address.call, Address.cast = watched_call, hindered_cast  # type: ignore[method-assign]  # for this block
-        try:
-            yield
-        finally:
-            Address.call, Address.cast = call, cast  # type: ignore[method-assign]  # as it was
-
-
-def _late(cast: Callable[[], None]) -> None:
-    with suppress(ActorError):  # Its sender has gone on; there is nobody to be told.
-        cast()
 
 
 def _faulty(kind: type[Actor], decision: Decision) -> type[Actor]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from resprout.runtime import ActorExited, ActorRestarting, ActorStarted, Event, Life, Shutdown
-from resprout.supervisors import ONE_FOR_ONE, LimitReached, SupervisorSpec
+from resprout.supervisors import SupervisorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from resprout.runtime import System
     from resprout.runtime.cell import Cell
+    from resprout.testing.budget import RestartBudget
 
 ROUNDING = 1e-6
 ORDERED_STOPS = ("its parent stops", "its group restarts")
@@ -23,16 +24,14 @@ ORDERED_STOPS = ("its parent stops", "its group restarts")
 class Watcher:
     """Looks at every event and at every quiet point; keeps the first promise that was broken."""
 
-    def __init__(self, runtime: System) -> None:
+    def __init__(self, runtime: System, budget: RestartBudget) -> None:
         self._runtime = runtime
         self.broken: str = ""
         self.calls: dict[object, tuple[str, float]] = {}  # Open calls: to whom, and by when they must end.
         self._up: set[str] = {cell.path for cell in cells(runtime) if cell.running}
         self._falling: defaultdict[str, list[int]] = defaultdict(list)
-        self._restarts: defaultdict[str, list[float]] = defaultdict(list)
-        self._free: defaultdict[str, set[str]] = defaultdict(
-            set
-        )  # Whose restart after a pause is not counted.
+        self._budget = budget
+        budget.breaks = self.breaks
 
     def breaks(self, promise: str, what: str) -> None:
         """Note that *promise* was broken, if none was before."""
@@ -50,15 +49,12 @@ class Watcher:
                 self._falling.pop(path, None)
             case ActorExited(reason=reason):
                 self._up.discard(path)
-                self._restarts[path] = []  # Its next incarnation begins a window of its own.
-                self._free[path] = set()
                 if isinstance(reason, Shutdown) and reason.detail in ORDERED_STOPS:
                     self._stopped_in_order(path, parent)
-            case LimitReached(child=child):
-                self._restarts[path] = []
-                self._free[path].add(child)
             case ActorRestarting():
-                self._within_budget(path, parent)
+                cell = find(self._runtime, path)
+                if cell is not None:
+                    self._budget.restarting(cell)
             case _:
                 pass
 
@@ -71,27 +67,6 @@ class Watcher:
             self.breaks("children stop in reverse order", f"{path} stopped after one that started before it")
         self._falling[parent].append(position)
 
-    def _within_budget(self, path: str, parent: str) -> None:
-        """A group is counted once but reported for each of its members, so only ONE_FOR_ONE can be checked."""
-        cell = find(self._runtime, parent)
-        if (
-            cell is None
-            or not isinstance(cell.recipe, SupervisorSpec)
-            or cell.recipe.strategy is not ONE_FOR_ONE
-        ):
-            return
-        if path in self._free[parent]:
-            self._free[parent].discard(path)
-            return
-        limit, now = cell.recipe.intensity, trio.current_time()
-        times = self._restarts[parent]
-        times.append(now)
-        times[:] = [at for at in times if at >= now - limit.period]
-        if len(times) > limit.max_restarts:
-            self.breaks(
-                "the restart budget", f"{len(times)} below {parent} in {limit.period:g} s, of {path} the last"
-            )
-
     def quiet(self) -> None:
         """Nobody can run: check what must hold between two steps."""
         now = trio.current_time()
@@ -100,6 +75,10 @@ class Watcher:
                 self.breaks("calls end", f"one to {actor} was due at {until:.3f} s and waits at {now:.3f} s")
         there = {cell.task for cell in cells(self._runtime) if cell.task is not None}
         alive = {cell.path for cell in cells(self._runtime) if cell.alive}
+        for cell in cells(self._runtime):
+            held = cell.incarnation
+            if held is not None and held.suspended and held.current is not None:
+                self.breaks("a suspended actor does nothing", f"{cell.path} is at work on {held.current}")
         for task in self._runtime.nursery.child_tasks:
             owner = task.name.partition(":")[0]
             if task not in there and not (":" in task.name and owner in alive) and "/" in owner:
