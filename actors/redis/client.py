@@ -6,7 +6,6 @@ A command runs in its caller's task and goes straight to the link; the connectio
 from __future__ import annotations
 
 import copy
-import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.redis.catalogue import Catalogue
-from resprout.actors.redis.commands import CommandRefused, block_seconds
+from resprout.actors.redis.commands import block_seconds
 from resprout.actors.redis.courier import Courier
 from resprout.actors.redis.known import Known, Vocabulary, empty_reply
 from resprout.actors.redis.link import WRONG_SERVER
@@ -39,14 +38,13 @@ class RedisClient(Catalogue):
         on_down: While there is no connection, raise `Unavailable` at once (FAIL_FAST) or WAIT for it.
         idempotent: Repeat commands whose reply was lost. Without it only commands that read are repeated.
         decode_responses: Give strings as `str`, not `bytes`.
-        exclusive: Nobody else uses this connection, so commands may wait on the server (``BLPOP``,
-            ``XREADGROUP BLOCK``), for a finite time.
 
     Every call may raise:
         Unavailable: there is no connection; nothing was done.
         OutcomeUnknown: the command was written, its reply never came; it may have run or not.
         DeadlineExceeded: no reply in time; the command was not sent, or is safe to repeat.
         Draining: the connection is being stopped.
+        PoolExhausted: for commands that wait on the server: all connections for such are in use.
         CommandRefused: a command that this connection cannot serve.
         redis.exceptions.ResponseError: Redis answered with an error.
     """
@@ -59,10 +57,9 @@ class RedisClient(Catalogue):
         on_down: OnDown = FAIL_FAST,
         idempotent: bool = False,
         decode_responses: bool = False,
-        exclusive: bool = False,
     ) -> None:
         super().__init__(Vocabulary(decode=decode_responses))
-        self._courier = Courier(connection, CallPolicy(timeout, on_down, idempotent, exclusive))
+        self._courier = Courier(connection, CallPolicy(timeout, on_down, idempotent))
 
     def using(
         self,
@@ -122,26 +119,15 @@ class RedisClient(Catalogue):
     async def _wait_on_server(
         self, known: Known, args: tuple[Any, ...], options: dict[str, Any], seconds: float
     ) -> Any:
-        """Run a command that the server may keep for *seconds*, if this connection is there for such."""
-        policy, name = self._courier.policy, known.command.name
-        if not policy.exclusive:
-            raise CommandRefused(name, SHARED)
-        if seconds == math.inf:
-            raise CommandRefused(name, FOR_EVER)
+        """Run a command that the server may keep for *seconds*, on a link beside the shared one."""
+        known.command.check_wait(seconds)
         data = known.packed(args)
         try:
-            reply = await self._courier.deliver(
-                lambda link, left: link.call_waiting(data, left),
-                timeout=policy.timeout + seconds,
+            reply = await self._courier.deliver_aside(
+                lambda link, left: link.call(data, left),
+                timeout=self._courier.policy.timeout + seconds,
                 reads=known.command.repeatable,
             )
         except ResponseError as error:
             return empty_reply(error, options)
         return self._vocabulary.shaped(known, reply, options)
-
-
-SHARED = (
-    "it would keep all other tasks waiting; give it a RedisConnection of its own, and use that through"
-    " RedisClient(..., exclusive=True)"
-)
-FOR_EVER = "give it a time to wait, and repeat it: waiting for ever looks the same as a dead server"

@@ -34,6 +34,22 @@ class Command:
     repeatable: bool
     waits: bool
 
+    @property
+    def confirms(self) -> bool:
+        """It waits for replicas or the disk to have what was written before, over the same connection."""
+        return self.name in CONFIRM
+
+    def check_wait(self, seconds: float, *, after_writes: bool = False) -> None:
+        """Whether it may wait on the server for *seconds*, and if it confirms, whether that makes sense.
+
+        Raises:
+            CommandRefused: No, and why.
+        """
+        if self.confirms and not after_writes:
+            raise CommandRefused(self.name, _CONFIRM)
+        if seconds == math.inf:
+            raise CommandRefused(self.name, _FOR_EVER)
+
 
 def command_named(name: str, first_argument: object = None) -> Command:
     """Look *name* up; *first_argument* matters where it is a subcommand, as in ``CLIENT`` and ``REPLY``.
@@ -108,6 +124,13 @@ WAITS: Mapping[str, tuple[int, float]] = {
     **dict.fromkeys(("XREAD", "XREADGROUP"), (0, 0.0)),
 }
 
+CONFIRM = frozenset(("WAIT", "WAITAOF"))
+
+_FOR_EVER = "give it a time to wait, and repeat it: waiting for ever looks the same as a dead server"
+_CONFIRM = (
+    "it is about the writes before it on the same connection, which it would stop for everybody; put it"
+    " behind them in one pipeline: pipe.set(…); pipe.wait(1, 100); await pipe.execute()"
+)
 _NO_STATE = "all tasks share the connection, and it is renewed at any time"
 _SUBSCRIBE = "it makes the connection a subscriber; use a stream (XADD, XRANGE), which also survives outages"
 _LOGIN = "the connection logs in by itself; put user, password and database into its URL"

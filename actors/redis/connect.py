@@ -4,6 +4,7 @@ import inspect
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias
 
 import attrs
@@ -13,8 +14,9 @@ from redis.exceptions import ResponseError
 from resprout.actors.connection.dial import dial, secured
 from resprout.actors.redis.endpoint import Endpoint, parse_url
 from resprout.actors.redis.line import LinkLimits
-from resprout.actors.redis.link import RedisLink
+from resprout.actors.redis.link import OnPush, RedisLink
 from resprout.actors.redis.resp import pack
+from resprout.actors.redis.side import SideLinks
 from resprout.actors.redis.slot import ServerClosed
 from resprout.actors.redis.wire import SocketWire, StreamWire, Wire
 
@@ -47,8 +49,21 @@ class RedisConnect:
             parse_url(self.source)
 
     async def __call__(self, nursery: trio.Nursery) -> RedisLink:
+        link = await self._open(nursery)
+        link.side = SideLinks(link, partial(self._open, nursery, link))
+        nursery.start_soon(link.side.run)
+        return link
+
+    async def _open(
+        self, nursery: trio.Nursery, beside: RedisLink | None = None, on_push: OnPush | None = None
+    ) -> RedisLink:
+        """A link that is logged in; it runs in *nursery*, which is open for as long as *beside* lives."""
         endpoint = await self._endpoint()
-        link = RedisLink(await open_wire(endpoint, self.ssl_context), self.limits)
+        wire = await open_wire(endpoint, self.ssl_context)
+        if beside is not None and not beside.live:
+            await wire.aclose()
+            raise ServerClosed("the main connection was lost")
+        link = RedisLink(wire, self.limits, on_push=on_push)
         nursery.start_soon(link.run)
         try:
             await greet(link, endpoint, self.client_name)

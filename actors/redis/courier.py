@@ -11,8 +11,16 @@ from resprout.actors.connection.on_down import OnDown
 from resprout.actors.connection.states import Stopped
 from resprout.actors.redis.link import WRONG_SERVER, RedisLink
 from resprout.actors.redis.policy import CallPolicy, Verdict, judge
+from resprout.actors.redis.side import NoSideLink
 from resprout.actors.redis.slot import NoReply
-from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, ServiceError, Unavailable
+from resprout.runtime.errors import (
+    DeadlineExceeded,
+    OutcomeUnknown,
+    PoolExhausted,
+    Sent,
+    ServiceError,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,9 +72,29 @@ class Courier:
                 reply = await send(link, max(0.0, deadline - trio.current_time()))
             except (NoReply, *WRONG_SERVER) as error:
                 sent, deadline = await self._after_failure(link, error, sent, reads=reads, deadline=deadline)
+            except NoSideLink as error:
+                await self._without_side_link(link, error, Sent.NO if reads else sent, deadline)
             else:
                 self.succeeded(link)
                 return reply
+
+    async def deliver_aside(
+        self, send: Callable[[RedisLink, float], Awaitable[T]], *, timeout: float, reads: bool
+    ) -> T:
+        """As `deliver`, but *send* gets a link that nobody else uses, beside the shared one."""
+
+        async def aside(link: RedisLink, seconds: float) -> T:
+            deadline = trio.current_time() + seconds
+            if link.side is None:
+                raise NoSideLink("this connection was made without others beside it")
+            async with link.side.lend(deadline) as own:
+                try:
+                    return await send(own, max(0.0, deadline - trio.current_time()))
+                except WRONG_SERVER as error:
+                    link.refused(error)
+                    raise
+
+        return await self.deliver(aside, timeout=timeout, reads=reads)
 
     def succeeded(self, link: RedisLink) -> None:
         """A real reply came over *link*."""
@@ -86,7 +114,7 @@ class Courier:
             return before, deadline
         sent = before if error.sent is Sent.NO else error.sent
         expired = error.expired or trio.current_time() >= error.deadline
-        if self.gate is not None and not error.expired:
+        if self.gate is not None and not link.live:  # A link beside it may be lost alone.
             self.gate.lost(link, error.why)
         verdict = judge(sent, repeatable=reads or self.policy.idempotent, expired=expired)
         if verdict is not Verdict.AGAIN:
@@ -100,11 +128,24 @@ class Courier:
             self.gate.lost(link, error)
             return
         self.gate.impaired(link, str(error))
+        await self._pause(error, sent, deadline)
+
+    async def _without_side_link(
+        self, link: RedisLink, error: NoSideLink, sent: Sent, deadline: float
+    ) -> None:
+        """There is no connection beside *link*. Return when another attempt makes sense."""
+        if error.full:
+            raise PoolExhausted(self._service, str(error), sent=sent)
+        if link.live:
+            await self._pause(error.why, sent, deadline)
+
+    async def _pause(self, error: Exception, sent: Sent, deadline: float) -> None:
+        """Sleep a little before another attempt over the same link, if the caller waits for that."""
         if self.policy.on_down is not OnDown.WAIT or trio.current_time() + WRONG_SERVER_PAUSE >= deadline:
             raise Unavailable(
-                self.gate.service,
+                self._service,
                 str(error),
-                state=self.gate.state.name,
+                state="" if self.gate is None else self.gate.state.name,
                 retry_after=WRONG_SERVER_PAUSE,
                 cause=error,
                 sent=sent,

@@ -29,6 +29,9 @@ class LinkLimits:
         max_reply_bytes: Size of one unfinished reply; a larger one closes the link.
         drain_time: Seconds a link that is being closed gives to the replies under way.
         renew_after: Age in seconds from which a link is made anew when its server turns out to be read-only.
+        max_side_links: Connections beside the main one, each for a task that must have one for itself:
+            commands that wait on the server. Callers beyond it wait in line.
+        side_idle: Seconds after which one that nobody uses is closed.
     """
 
     reply_timeout: float = 5.0
@@ -37,6 +40,8 @@ class LinkLimits:
     max_reply_bytes: int = 513 * 1024 * 1024  # Redis allows strings of 512 MB.
     drain_time: float = 2.0
     renew_after: float = 5.0
+    max_side_links: int = 50
+    side_idle: float = 30.0
 
 
 class Line:

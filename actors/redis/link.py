@@ -8,10 +8,13 @@ Ctrl-C must not raise between two steps that belong together, such as queueing a
 callers run here is protected from it (which costs nothing), and so are the link's own tasks.
 """
 
+from __future__ import annotations
+
 import contextlib
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import hiredis
 import trio
@@ -24,6 +27,9 @@ from resprout.actors.redis.slot import NoReply, ProtocolViolation, ReplyOverdue,
 from resprout.actors.redis.wire import Wire
 from resprout.runtime.errors import Sent
 
+if TYPE_CHECKING:
+    from resprout.actors.redis.side import SideLinks
+
 SHIPLOAD = 50
 """So many commands are written at once by the task that brings the last of them, not left to the writer: the
 server works on them while other tasks still add theirs."""
@@ -34,6 +40,9 @@ WRONG_SERVER = (RedisConnectionError, ReadOnlyError, MasterDownError)
 `RedisConnectionError` is redis-py's base of LOADING, NOAUTH and "max number of clients reached".
 """
 
+OnPush = Callable[[list[object]], None]
+"""What takes push messages; called by the reader, so it must not wait and must not raise."""
+
 
 class RedisLink:
     """One live connection; `run` drives it and ends, without raising, once it is lost or closed.
@@ -42,6 +51,7 @@ class RedisLink:
         limits: Its bounds.
         pushes: Push messages received; they are no replies.
         proven: A client got a real reply over this link.
+        side: Connections beside this one; None if there are none to be had.
     """
 
     def __init__(
@@ -49,11 +59,12 @@ class RedisLink:
         wire: Wire,
         limits: LinkLimits | None = None,
         *,
-        on_push: Callable[[list[object]], None] | None = None,
+        on_push: OnPush | None = None,
     ) -> None:
         self.limits = limits or LinkLimits()
         self.pushes = 0
         self.proven = False
+        self.side: SideLinks | None = None
         self._now = trio.lowlevel.current_clock().current_time  # One call less than trio.current_time.
         self._on_push = on_push
         self._wire = wire
@@ -101,19 +112,7 @@ class RedisLink:
         try:
             return await trio.lowlevel.wait_task_rescheduled(slot.abort)
         except WRONG_SERVER as error:
-            self._refused(error)
-            raise
-
-    async def call_waiting(self, data: bytes, timeout: float) -> object:
-        """As `call`, for a command that waits on the server; only on a link that nobody else uses.
-
-        A caller that is cancelled takes the link with it: else the server would later hand to nobody what
-        the command was waiting for.
-        """
-        try:
-            return await self.call(data, timeout)
-        except trio.Cancelled:
-            self.abort(ServerClosed("the caller of a waiting command went away"))
+            self.refused(error)
             raise
 
     @trio.lowlevel.enable_ki_protection
@@ -150,10 +149,10 @@ class RedisLink:
         replies = [slot.reply for slot in slots]
         for reply in replies:
             if isinstance(reply, WRONG_SERVER):
-                self._refused(reply)
+                self.refused(reply)
         return replies
 
-    def _refused(self, error: Exception) -> None:
+    def refused(self, error: Exception) -> None:
         """This is the wrong server: expire, unless the link is so young that a new one would find the same.
 
         Only a read-only server lets a new link come up at all; without this rule every write would cut off
@@ -166,6 +165,16 @@ class RedisLink:
     def live(self) -> bool:
         """Whether it takes commands."""
         return self._lost is None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no reply is awaited."""
+        return not self._line.pending
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will come of it: not only that it takes no more commands."""
+        return self._scope.cancel_called
 
     @trio.lowlevel.enable_ki_protection
     def retire(self, why: Exception) -> None:
@@ -232,8 +241,9 @@ class RedisLink:
             self.abort(why)
 
     def describe(self) -> dict[str, int]:
-        """For the tree: commands whose replies are awaited."""
-        return {"in_flight": len(self._line.pending)}
+        """For the tree: commands whose replies are awaited, and connections beside this one."""
+        beside = {} if self.side is None else self.side.describe()
+        return {"in_flight": len(self._line.pending), **beside}
 
     # Writing.
 

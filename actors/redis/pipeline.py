@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.exceptions import ExecAbortError
 
@@ -14,6 +14,8 @@ from resprout.actors.redis.resp import pack
 if TYPE_CHECKING:
     from resprout.actors.redis.courier import Courier
     from resprout.actors.redis.known import Known, Vocabulary
+
+Entry: TypeAlias = "tuple[Known, bytes, dict[str, Any]]"
 
 MULTI, EXEC = pack(("MULTI",)), pack(("EXEC",))
 
@@ -27,17 +29,26 @@ class RedisPipeline(Catalogue):
     def __init__(self, courier: Courier, vocabulary: Vocabulary, *, transaction: bool) -> None:
         super().__init__(vocabulary)
         self._courier, self._transaction = courier, transaction
-        self._stack: list[tuple[Known, bytes, dict[str, Any]]] = []
+        self._stack: list[Entry] = []
+        self._confirms: list[Entry] = []
+        self._waits_for = 0.0
 
     def __len__(self) -> int:
-        return len(self._stack)
+        return len(self._stack) + len(self._confirms)
 
     def execute_command(self, *args: Any, **options: Any) -> RedisPipeline:  # Sync: nothing is sent yet.
-        """Add a command."""
+        """Add a command. ``WAIT`` and ``WAITAOF`` come last: they wait until the others are safe."""
         known = self._vocabulary.get(args[0]) or self._vocabulary.learn(args)
-        if block_seconds(known.command, args) is not None:
-            raise CommandRefused(known.command.name, "it may wait on the server; a pipeline never waits")
-        self._stack.append((known, known.packed(args), options))
+        seconds, command = block_seconds(known.command, args), known.command
+        if seconds is not None and not command.confirms:
+            raise CommandRefused(command.name, "it may wait on the server; call it by itself")
+        if self._confirms and not command.confirms:
+            raise CommandRefused(command.name, "it is added after WAIT, which must come last in a pipeline")
+        stack = self._stack
+        if seconds is not None:
+            command.check_wait(seconds, after_writes=bool(self._stack))
+            stack, self._waits_for = self._confirms, self._waits_for + seconds
+        stack.append((known, known.packed(args), options))
         return self
 
     async def execute(self, *, raise_on_error: bool = True) -> list[Any]:
@@ -52,30 +63,45 @@ class RedisPipeline(Catalogue):
             ServiceError: As for the commands of `RedisClient`.
             redis.exceptions.ResponseError: A command failed, or the transaction was refused and nothing ran.
         """
-        stack, self._stack = self._stack, []
+        stack, confirms, waits_for = self._stack, self._confirms, self._waits_for
+        self._stack, self._confirms, self._waits_for = [], [], 0.0
         if not stack:
             return []
-        commands = [data for _, data, _ in stack]
+        body = [data for _, data, _ in stack]
         if self._transaction:
-            commands = [MULTI, *commands, EXEC]
-        replies = await self._courier.deliver(
-            lambda link, seconds: self._send(link, commands, seconds),
-            timeout=self._courier.policy.timeout,
-            reads=all(known.command.repeatable for known, _, _ in stack),
-        )
+            body = [MULTI, *body, EXEC]
+        replies = await self._deliver(body, stack, confirms, waits_for)
+        results = replies[: len(body)]
         if self._transaction:
-            replies = _results_of_exec(replies)
+            results = results_of_exec(results)
+        results += replies[len(body) :]
         return [
             self._result(number, reply, known, options, raise_on_error)
-            for number, (reply, (known, _, options)) in enumerate(zip(replies, stack, strict=True), start=1)
+            for number, (reply, (known, _, options)) in enumerate(
+                zip(results, stack + confirms, strict=True), start=1
+            )
         ]
 
-    async def _send(self, link: RedisLink, commands: list[bytes], seconds: float) -> list[object]:
-        """All replies; raises the server's refusal if nothing ran because of it."""
-        replies = await link.call_many(commands, seconds, atomic=self._transaction)
-        refusals = [reply for reply in replies if isinstance(reply, WRONG_SERVER)]
-        aborted = self._transaction and isinstance(replies[-1], (ExecAbortError, *WRONG_SERVER))
-        if refusals and (aborted or len(refusals) == len(replies)):
+    async def _deliver(
+        self, body: list[bytes], stack: list[Entry], confirms: list[Entry], waits_for: float
+    ) -> list[object]:
+        """All replies. What waits on the server goes beside the shared link, with the writes it is about."""
+        courier, commands = self._courier, body + [data for _, data, _ in confirms]
+        return await (courier.deliver_aside if confirms else courier.deliver)(
+            lambda link, seconds: self._send(link, commands, len(body), seconds),
+            timeout=courier.policy.timeout + waits_for,
+            reads=all(known.command.repeatable for known, _, _ in stack + confirms),
+        )
+
+    async def _send(self, link: RedisLink, commands: list[bytes], size: int, seconds: float) -> list[object]:
+        """All replies; raises the server's refusal if nothing ran because of it. The first *size* are the body."""
+        # With a WAIT behind EXEC the last command says nothing of whether the transaction was sent.
+        atomic = self._transaction and size == len(commands)
+        replies = await link.call_many(commands, seconds, atomic=atomic)
+        body = replies[:size]
+        refusals = [reply for reply in body if isinstance(reply, WRONG_SERVER)]
+        aborted = self._transaction and isinstance(body[-1], (ExecAbortError, *WRONG_SERVER))
+        if refusals and (aborted or len(refusals) == len(body)):
             raise refusals[0]
         return replies
 
@@ -90,7 +116,7 @@ class RedisPipeline(Catalogue):
         return self._vocabulary.shaped(known, reply, options)
 
 
-def _results_of_exec(replies: list[object]) -> list[Any]:
+def results_of_exec(replies: list[object]) -> list[Any]:
     """The results of a transaction; raises why it was refused."""
     *queued, results = replies
     if isinstance(results, Exception):

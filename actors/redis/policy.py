@@ -22,13 +22,11 @@ class CallPolicy:
         timeout: Seconds a call may take in all.
         on_down: What to do while there is no connection.
         idempotent: Its user says that running a command twice does no harm.
-        exclusive: Nobody else uses the connection: commands may wait on the server.
     """
 
     timeout: float = attrs.field(validator=_is_a_deadline)
     on_down: OnDown = FAIL_FAST
     idempotent: bool = False
-    exclusive: bool = False
 
 
 class Verdict(enum.Enum):

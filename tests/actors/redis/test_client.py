@@ -137,11 +137,8 @@ async def test_a_plain_pipeline_gives_all_results(redis_at, kept) -> None:
         ("CLIENT", "reply", "OFF"),
         ("client", b"TRACKING", "ON"),
         ("BLPOP", "k", 0),
-        ("BLPOP", "k", 1),
-        ("BLMPOP", 1, 1, "k", "LEFT"),
         ("WAIT", 0, 100),
         ("XREAD", "BLOCK", 0, "STREAMS", "s", "$"),
-        (b"XREADGROUP", "GROUP", "g", "c", "COUNT", 1, b"block", 5, "STREAMS", "s", ">"),
     ],
 )
 async def test_what_a_shared_connection_cannot_serve_is_refused(redis_at, kept, command) -> None:
@@ -158,32 +155,6 @@ async def test_streams_can_be_called_block(redis_at, kept) -> None:
         await redis.xadd("block", {"a": 1})
         assert len(await redis.xreadgroup("block", "block", {"block": ">"})) == 1
         assert len(await redis.xread({"block": 0})) == 1
-
-
-async def test_an_exclusive_connection_may_wait_on_the_server(redis_at, kept) -> None:
-    async with kept(redis_at.url) as gate, kept(redis_at.url) as other:
-        waiting, redis = RedisClient(gate, exclusive=True, timeout=1.0), RedisClient(other)
-        async with trio.open_nursery() as nursery:
-
-            async def push_later() -> None:
-                await trio.sleep(0.2)
-                await redis.rpush("queue", "job")
-
-            nursery.start_soon(push_later)
-            assert await waiting.blpop(["queue"], timeout=5) == (b"queue", b"job")
-        assert await waiting.blpop(["queue"], timeout=0.1) is None
-        with pytest.raises(CommandRefused, match="for ever"):
-            await waiting.blpop(["queue"], timeout=0)
-
-
-async def test_a_job_is_not_handed_to_a_caller_who_went_away(redis_at, kept) -> None:
-    async with kept(redis_at.url) as gate, kept(redis_at.url) as other:
-        waiting, redis = RedisClient(gate, exclusive=True), RedisClient(other)
-        with trio.move_on_after(0.2):
-            await waiting.blpop(["queue"], timeout=10)
-        await trio.sleep(0.05)
-        await redis.rpush("queue", "job")
-        assert await redis.lrange("queue", 0, -1) == [b"job"]
 
 
 async def test_hundreds_of_cancelled_tasks_never_see_a_foreign_reply(redis_at, kept) -> None:
