@@ -71,6 +71,9 @@ class Actor:
         """`on_start`, and what a kind of actor needs besides."""
         return self.on_start()
 
+    def _check_then(self) -> None:
+        """Raise `RuntimeError` where this kind of actor has no use for `Context.then`."""
+
     @classmethod
     def _handler(cls, method: Handler) -> Handler:
         """*method* as the message loop calls it."""

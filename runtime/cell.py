@@ -126,7 +126,7 @@ class Cell:
     def timers(self) -> Timers:
         """The timers of the present incarnation."""
         if self._timers is None:
-            self._timers = Timers(self.system.clock, self.mailbox)
+            self._timers = Timers(self)
         return self._timers
 
     @property
@@ -242,7 +242,7 @@ class Cell:
         if seconds <= 0:
             self._too_late()
         elif seconds < math.inf:
-            self._patience = self.system.clock.at(trio.current_time() + seconds, self._too_late)
+            self._patience = self.system.clock.at(trio.current_time() + seconds, self._too_late, self)
 
     def _too_late(self) -> None:
         self._patience = None

@@ -157,13 +157,16 @@ class Context(Generic[A]):
         runs any more once the actor crashed or was told to stop. One that cannot run crashes the actor.
 
         Raises:
-            RuntimeError: Called in `on_stop` or outside of the actor's own task: use `ref.cast` there.
+            RuntimeError: Called in `on_stop` or outside of the actor's own task: use `ref.cast` there. Or in
+                the `on_enter` of a `StateMachine`, which may set timeouts and no more.
         """
         cell = self._here()
         if current_task() is not cell.task or cell.life is Life.STOPPING:
             raise RuntimeError(
                 f"then() belongs into a method or hook of {self.path} before it stops; cast to it from other tasks"
             )
+        if self._incarnation.actor is not None:
+            self._incarnation.actor._check_then()
         cell.timers.now(method.__name__, args, kwargs, asked_by=self._incarnation.current)
 
     def stash(self) -> NoReturn:
@@ -218,7 +221,7 @@ class Context(Generic[A]):
             )
         if seconds != math.inf:
             beat = Beat(method.__name__, args, kwargs)
-            incarnation.idle = IdleTimer(cell.system.clock, cell.mailbox, seconds, beat)
+            incarnation.idle = IdleTimer(cell, seconds, beat)
 
     def reply_later(self) -> Reply[T]:
         """Promise to answer the message in work later; the method returns `Reply.promise`.

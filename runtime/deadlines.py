@@ -18,6 +18,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from resprout.runtime.cell import Cell
     from resprout.runtime.message import Call
 
 FEW = 64  # Below this number nothing is cleared away.
@@ -26,10 +27,10 @@ FEW = 64  # Below this number nothing is cleared away.
 class Alarm:
     """A moment at which *ring* is called once; cancelling it after that does nothing."""
 
-    __slots__ = ("_keeper", "ring")
+    __slots__ = ("_keeper", "owner", "ring")
 
-    def __init__(self, keeper: Timekeeper, ring: Callable[[], None]) -> None:
-        self._keeper = keeper
+    def __init__(self, keeper: Timekeeper, ring: Callable[[], None], owner: Cell | None) -> None:
+        self._keeper, self.owner = keeper, owner
         self.ring: Callable[[], None] | None = ring
 
     def cancel(self) -> None:
@@ -42,8 +43,10 @@ class Alarm:
 class Timekeeper:
     """Deadlines of calls, and alarms."""
 
-    def __init__(self, expire: Callable[[Call], None], failed: Callable[[BaseException], None]) -> None:
-        """*expire* fails a call whose deadline has passed; *failed* is told what an alarm raised."""
+    def __init__(
+        self, expire: Callable[[Call], None], failed: Callable[[BaseException, Cell | None], None]
+    ) -> None:
+        """*expire* fails a call whose deadline has passed; *failed* is told what an alarm raised, and whose."""
         self._expire, self._failed = expire, failed
         self._buckets: dict[float, dict[Call, None]] = {}
         self._alarms: list[tuple[float, int, Alarm]] = []
@@ -65,9 +68,9 @@ class Timekeeper:
         if deadline < self._wake_at:
             self._wake_by(deadline)
 
-    def at(self, moment: float, ring: Callable[[], None]) -> Alarm:
-        """Call *ring* at *moment* on the trio clock."""
-        alarm = Alarm(self, ring)
+    def at(self, moment: float, ring: Callable[[], None], owner: Cell | None = None) -> Alarm:
+        """Call *ring* at *moment* on the trio clock, for *owner*: if it raises, that is the crash of its actor."""
+        alarm = Alarm(self, ring, owner)
         heapq.heappush(self._alarms, (moment, next(self._ids), alarm))
         if moment < self._wake_at:
             self._wake_by(moment)
@@ -118,5 +121,5 @@ class Timekeeper:
             except trio.Cancelled:
                 raise
             except BaseException as error:  # noqa: BLE001 - one alarm must not stop the clock for all.
-                self._failed(error)
+                self._failed(error, alarm.owner)
         return self._alarms[0][0] if self._alarms else math.inf

@@ -13,17 +13,17 @@ import trio
 from resprout.runtime.timers import Beat
 
 if TYPE_CHECKING:
-    from resprout.runtime.deadlines import Alarm, Timekeeper
-    from resprout.runtime.mailbox import Mailbox
+    from resprout.runtime.cell import Cell
+    from resprout.runtime.deadlines import Alarm
 
 
 class IdleTimer:
-    """Puts *beat* into *mailbox* whenever its actor has had nothing to do for *seconds*."""
+    """Puts *beat* into the mailbox of *cell* whenever its actor has had nothing to do for *seconds*."""
 
-    __slots__ = ("_alarm", "_beat", "_clock", "_idle_since", "_mailbox", "_seconds")
+    __slots__ = ("_alarm", "_beat", "_cell", "_idle_since", "_mailbox", "_seconds")
 
-    def __init__(self, clock: Timekeeper, mailbox: Mailbox, seconds: float, beat: Beat) -> None:
-        self._clock, self._mailbox, self._seconds, self._beat = clock, mailbox, seconds, beat
+    def __init__(self, cell: Cell, seconds: float, beat: Beat) -> None:
+        self._cell, self._mailbox, self._seconds, self._beat = cell, cell.mailbox, seconds, beat
         self._idle_since: float | None = None  # None while the actor is busy.
         self._alarm: Alarm | None = None
 
@@ -46,7 +46,7 @@ class IdleTimer:
         self._mailbox.discard(self._beat)
 
     def _arm(self, moment: float) -> None:
-        self._alarm = self._clock.at(moment, self._ring)
+        self._alarm = self._cell.system.clock.at(moment, self._ring, self._cell)
 
     def _ring(self) -> None:
         self._alarm = None

@@ -35,13 +35,14 @@ from resprout.runtime.signals import Continuation, StopOrder
 from resprout.runtime.timers import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from resprout.runtime.actor import Handler
     from resprout.runtime.cell import Cell
     from resprout.runtime.idle import IdleTimer
     from resprout.runtime.message import Message
     from resprout.runtime.reply import Promises
+    from resprout.runtime.signals import Signal
 
 BATCH = 32  # Messages between two checkpoints: most of the gain of 64, half of its unfairness.
 
@@ -163,7 +164,7 @@ class Incarnation:
         else:
             too_late = Crashed(StartTimeout(self.cell.path, timeout))
             clock = self.cell.system.clock
-            alarm = clock.at(trio.current_time() + timeout, lambda: self.strike(too_late))
+            alarm = clock.at(trio.current_time() + timeout, lambda: self.strike(too_late), self.cell)
             try:
                 await actor._start_up()
             finally:
@@ -177,6 +178,10 @@ class Incarnation:
         queue = mailbox.queue
         handlers = self.handlers
         left = BATCH
+        signal: Signal | None
+        message: Message | None
+        work: Awaitable[object] | None
+        result: object
         while True:  # noqa: ASYNC913 - it waits for mail, or checkpoints after a batch.
             if mailbox.control:
                 signal = mailbox.control.popleft()
@@ -206,6 +211,7 @@ class Incarnation:
                     continue
                 message = follows
             elif not queue:
+                message = work = result = signal = follows = None  # An idle actor keeps nothing alive.
                 if self.idle is not None:
                     self.idle.sleeping()
                 mailbox.sleeper = cell.task

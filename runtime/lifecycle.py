@@ -78,6 +78,15 @@ class StuckActorEnded(Event):
 
 
 @attrs.frozen(kw_only=True)
+class AlarmFailed(Event):
+    """What the runtime does for this actor at a certain moment raised *error*; the actor crashes, if it runs."""
+
+    level = "error"
+
+    error: Exception
+
+
+@attrs.frozen(kw_only=True)
 class MessageLost(Event):
     """A message will never be handled (a dead letter): its *method*, and *why*."""
 

@@ -116,6 +116,9 @@ class Machine(Generic[S]):
     def check_postpone(self) -> None:
         self._check("postpone", Phase.EVENT)
 
+    def check_then(self) -> None:
+        self._check("then", Phase.EVENT, Phase.STARTING, Phase.IDLE)
+
     def insert(self, method: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         self._check("next_event", Phase.EVENT, Phase.STARTING, Phase.IDLE)
         self._inserted.append(self._incarnation.cell.timers.step(method, args, kwargs))

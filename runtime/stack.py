@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -51,10 +52,11 @@ def innermost(frames: Iterable[traceback.FrameSummary]) -> str:
 
 def frames_of(task: Task) -> list[traceback.FrameSummary]:
     """The frames *task* waits in, outermost first, without the values of variables."""
-    return [
-        traceback.FrameSummary(frame.f_code.co_filename, lineno, frame.f_code.co_name)
-        for frame, lineno in task.iter_await_frames()
-    ]
+    frames: list[traceback.FrameSummary] = []
+    with suppress(TypeError):  # trio cannot look into every awaitable: of one written in C it tells no more.
+        for frame, lineno in task.iter_await_frames():
+            frames.append(traceback.FrameSummary(frame.f_code.co_filename, lineno, frame.f_code.co_name))
+    return frames
 
 
 def _children(task: Task) -> Iterator[Task]:

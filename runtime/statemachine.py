@@ -135,6 +135,9 @@ class StateMachine(Actor, Generic[S]):
         await self.on_start()
         await self._machine.start()
 
+    def _check_then(self) -> None:
+        self._machine.check_then()
+
     def _enter(self, old: object, new: object) -> Awaitable[None]:
         return self.on_enter(cast("S", old), cast("S", new))
 

@@ -55,7 +55,8 @@ class StuckWatch:
         if self._alarm is not None:
             self._alarm.cancel()
         self._due = self._overdue_since + self._gap
-        self._alarm = self._cell.system.clock.at(self._due, self._look) if self._due < math.inf else None
+        clock = self._cell.system.clock
+        self._alarm = clock.at(self._due, self._look, self._cell) if self._due < math.inf else None
 
     def _look(self) -> None:
         self._alarm, self._due = None, math.inf

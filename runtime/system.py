@@ -18,7 +18,7 @@ import trio
 from resprout.runtime.actor import protocol_of
 from resprout.runtime.belonging import task_in
 from resprout.runtime.cell import Cell
-from resprout.runtime.crash import fatal_part
+from resprout.runtime.crash import crash_of, fatal_part
 from resprout.runtime.deadlines import Timekeeper
 from resprout.runtime.errors import (
     ActorStopped,
@@ -31,7 +31,7 @@ from resprout.runtime.errors import (
 from resprout.runtime.events import EventStream
 from resprout.runtime.exits import Crashed, ExitReason, Killed, Shutdown
 from resprout.runtime.life import Life
-from resprout.runtime.lifecycle import MessageLost
+from resprout.runtime.lifecycle import AlarmFailed, MessageLost
 from resprout.runtime.message import Call, Message
 from resprout.runtime.names import Registry, _current
 from resprout.runtime.nurseries import bare_nursery
@@ -69,7 +69,7 @@ class System:
 
     def __init__(self, seed: int | None = None) -> None:
         self.random = random.Random(seed)
-        self.clock = Timekeeper(self._expire, self.fatal)
+        self.clock = Timekeeper(self._expire, self._alarm_failed)
         self.registry = Registry()
         self.events = EventStream(self.fatal)
         self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
@@ -233,6 +233,14 @@ class System:
         if not call.started:
             self._note_letter(path, call, "its deadline passed while it waited")
         call.fail(CallTimeoutError(path, call.timeout, started=call.started))
+
+    def _alarm_failed(self, error: BaseException, owner: Cell | None) -> None:
+        """An alarm raised: the crash of the actor it rang for, if there is one, else the end of the tree."""
+        if owner is None or not isinstance(error, Exception):
+            self.fatal(error)
+        else:
+            self.events.emit(AlarmFailed(actor=owner.path, error=error))
+            owner.strike(crash_of(error))
 
     def _note_letter(self, path: str, message: Message, why: str) -> None:
         self.dead_letter_count += 1

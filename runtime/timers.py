@@ -13,8 +13,8 @@ from resprout.runtime.signals import Follow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from resprout.runtime.deadlines import Alarm, Timekeeper
-    from resprout.runtime.mailbox import Mailbox
+    from resprout.runtime.cell import Cell
+    from resprout.runtime.deadlines import Alarm
 
 
 class Beat(Message):
@@ -39,7 +39,7 @@ class Timer:
         self._alarm: Alarm | None = None
 
     def _arm(self, moment: float) -> None:
-        self._alarm = self._timers.clock.at(moment, lambda: self._ring(moment))
+        self._alarm = self._timers.clock.at(moment, lambda: self._ring(moment), self._timers.cell)
 
     def _ring(self, moment: float) -> None:
         if self._period is None:
@@ -61,12 +61,12 @@ class Timer:
 
 
 class Timers:
-    """Every timer of one incarnation."""
+    """Every timer of one incarnation in *cell*."""
 
-    __slots__ = ("active", "clock", "mailbox")
+    __slots__ = ("active", "cell", "clock", "mailbox")
 
-    def __init__(self, clock: Timekeeper, mailbox: Mailbox) -> None:
-        self.clock, self.mailbox = clock, mailbox
+    def __init__(self, cell: Cell) -> None:
+        self.cell, self.clock, self.mailbox = cell, cell.system.clock, cell.mailbox
         self.active: set[Timer] = set()
 
     def after(

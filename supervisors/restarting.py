@@ -215,7 +215,7 @@ class Restarting(Actor):
             if incarnation is not None and incarnation.actor is self:
                 self._cell.mailbox.signal(retry)
 
-        self._cell.system.clock.at(trio.current_time() + seconds, ring)
+        self._cell.system.clock.at(trio.current_time() + seconds, ring, self._cell)
 
     async def _start(self, spec: ChildSpec) -> bool:
         """Start a child behind all others; False if it declined."""

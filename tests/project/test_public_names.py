@@ -7,7 +7,7 @@ import pytest
 
 RUNTIME = """
 Actor ActorCrashed ActorError ActorExited ActorNotRunning ActorRestarting ActorStarted ActorStopped
-ActorStuck Address BRUTAL_KILL Backoff BreakerChanged BreakerPolicy CallTimeoutError CastFailed
+ActorStuck Address AlarmFailed BRUTAL_KILL Backoff BreakerChanged BreakerPolicy CallTimeoutError CastFailed
 ChildExit CircuitBreaker CircuitOpen Context Control CrashReport Crashed DeadLetter DeadlineExceeded Described Down
 Draining Event EventStream ExitReason Fact INFINITY Ignore Ignored Killed Life LinkedExit LoopBlocked
 LoopResumed MailDropped MailFate Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError

@@ -24,7 +24,7 @@ async def clock() -> AsyncIterator[Timekeeper]:
     def expire(call: Call) -> None:
         call.fail(Expired())
 
-    def fail(error: Exception) -> None:
+    def fail(error: BaseException, owner: object) -> None:
         raise error
 
     keeper = Timekeeper(expire, fail)

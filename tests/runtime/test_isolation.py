@@ -12,6 +12,7 @@ from resprout import (
     Actor,
     ActorCrashed,
     ActorExited,
+    AlarmFailed,
     CallTimeoutError,
     Crashed,
     Down,
@@ -194,6 +195,18 @@ async def test_an_alarm_that_raises_ends_the_runtime_in_order_and_not_in_a_heap(
             runtime.clock.at(trio.current_time(), lambda: [][1 // 0])
             await runtime.wait()
     assert stopped == ["in order"]
+
+
+async def test_an_alarm_that_raises_is_the_crash_of_the_actor_it_rings_for_and_of_nobody_else() -> None:
+    seen: list[Event] = []
+    async with open_runtime(tree()) as runtime:
+        runtime.events.subscribe(seen.append)
+        runtime.clock.at(trio.current_time(), lambda: [][1 // 0], ROGUE._find())
+        await wait_all_tasks_blocked()
+        assert await ROGUE.call(Rogue.ping) == "pong"
+        assert await NEIGHBOUR.call(Neighbour.ping) == "pong"
+        assert {place.restarts for place in runtime.snapshot().children} == {0, 1}
+    assert [event.actor for event in seen if isinstance(event, AlarmFailed)] == ["app/r"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), Outlaw()])

@@ -1,5 +1,6 @@
 """An actor's life: hooks, background tasks, timers, children, monitors, links, ends."""
 
+import weakref
 from contextlib import suppress
 from functools import partial
 
@@ -361,3 +362,37 @@ async def test_crash_reasons_keep_all_leaves_of_a_group() -> None:
 
 def test_a_reply_error_is_an_exception_of_ours() -> None:
     assert issubclass(ReplyError, Exception)
+
+
+@attrs.define(eq=False)
+class Load:
+    """Something that can be seen to be gone."""
+
+
+@pytest.mark.parametrize("end", ["answer", "refusal", "notice"])
+async def test_an_idle_actor_keeps_neither_its_last_message_nor_its_result_alive(end: str) -> None:
+    class Echo(Actor):
+        async def echo(self, load: Load) -> Load:
+            if end == "refusal":
+                raise ReplyError("no")
+            return load
+
+        async def on_signal(self, signal: Signal) -> None:
+            pass
+
+    @attrs.frozen(kw_only=True)
+    class Notice(Signal):
+        load: Load
+
+    async with open_runtime(child("echo", Echo)) as runtime:
+        load = Load()
+        gone = weakref.ref(load)
+        ref = runtime.ref("echo")
+        if end == "notice":
+            ref._find().mailbox.signal(Notice(load=load))
+        else:
+            with suppress(ReplyError):
+                await ref.call(Echo.echo, load)  # type: ignore[arg-type] # found by path, so of any class
+        del load
+        await wait_all_tasks_blocked()
+        assert gone() is None

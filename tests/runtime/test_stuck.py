@@ -27,6 +27,7 @@ from resprout import (
     open_runtime,
     supervisor,
 )
+from resprout.runtime.stack import place_of
 from resprout.runtime.stuck import LAST_GAP, STUCK_AFTER
 
 Refusal = Callable[[float], Awaitable[None]]
@@ -212,3 +213,37 @@ async def test_a_stuck_actor_is_not_said_to_be_dead_and_not_replaced(autojump_cl
         assert (place.life, place.generation, place.handling) == (Life.RUNNING.value, 1, "work")
         await trio.sleep(60)
         assert runtime.snapshot().children[0].generation == 2
+
+
+async def test_of_an_awaitable_that_trio_cannot_look_into_the_frames_before_it_are_told(
+    autojump_clock: MockClock,
+) -> None:
+    class Opaque:
+        """As code in C makes them."""
+
+        def __init__(self) -> None:
+            self.inner = trio.sleep_forever().__await__()  # noqa: ASYNC105 - awaited by way of this object.
+
+        def __await__(self) -> "Opaque":
+            return self
+
+        def __iter__(self) -> "Opaque":
+            return self
+
+        def __next__(self) -> object:
+            return next(self.inner)
+
+        def send(self, value: object) -> object:
+            return self.inner.send(value)
+
+    class Waiter(Actor):
+        async def on_start(self) -> None:
+            self.context.start_soon(self.wait_there)
+
+        async def wait_there(self) -> None:
+            await Opaque()
+
+    async with open_runtime(child("w", Waiter)) as runtime:
+        await wait_all_tasks_blocked()
+        place = place_of(runtime.ref("w")._find().background[0])
+        assert place.endswith("in wait_there")
