@@ -18,7 +18,7 @@ from resprout.runtime.mailbox import DEFAULT_CAPACITY, MailFate, Overflow
 from resprout.runtime.names import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from resprout.runtime.exits import ExitReason
 
@@ -110,10 +110,27 @@ class Recipe:
             return ordered and isinstance(self.shutdown, BrutalKill)
         return not isinstance(reason, Crashed)
 
+    def stops_within(self, children: Iterable[float], *, at_once: bool = False) -> float:
+        """Seconds from the stop order until it and all below is dead or cancelled, at worst.
+
+        *children* are those seconds of its children, which stop one after the other or *at_once*. Of an actor
+        they do not count: its own time is theirs too.
+        """
+        return limit_of(self.shutdown)
+
     def _check_name(self, path: str, key: str, names: dict[str, str]) -> None:
         holder = names.setdefault(key, path)
         if holder != path:
             raise TreeError(f"{path}: the name {key!r} is taken by {holder}; give one of them another name")
+
+
+def limit_of(shutdown: ShutdownTime) -> float:
+    """*shutdown* in seconds.
+
+    >>> limit_of(BRUTAL_KILL), limit_of(5)
+    (0.0, 5.0)
+    """
+    return 0.0 if isinstance(shutdown, BrutalKill) else float(shutdown)
 
 
 def is_time(value: object, *, least: float) -> bool:

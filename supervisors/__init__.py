@@ -1,6 +1,7 @@
 """Supervision: child specs, strategies, restart intensity, supervisors."""
 
 from resprout.supervisors.admin import restart_at
+from resprout.supervisors.budget import shutdown_budget
 from resprout.supervisors.cooldown import CoolDown
 from resprout.supervisors.dynamic import DynamicSupervisor
 from resprout.supervisors.errors import (
@@ -85,6 +86,7 @@ __all__ = [
     "dynamic_supervisor",
     "pool",
     "restart_at",
+    "shutdown_budget",
     "supervisor",
     "task_supervisor",
 ]

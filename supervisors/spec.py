@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 import attrs
 
 from resprout.runtime import Backoff, MailFate, Overflow, Recipe, TreeError
 from resprout.runtime.mailbox import DEFAULT_CAPACITY
-from resprout.runtime.recipe import DEFAULT_SHUTDOWN, DEFAULT_START_TIMEOUT, BrutalKill, is_time, is_whole
+from resprout.runtime.recipe import (
+    DEFAULT_SHUTDOWN,
+    DEFAULT_START_TIMEOUT,
+    BrutalKill,
+    is_time,
+    is_whole,
+    limit_of,
+)
 from resprout.supervisors.cooldown import CoolDown
 from resprout.supervisors.intensity import Intensity
 from resprout.supervisors.strategy import ONE_FOR_ONE, PERMANENT, RestartType, Strategy, is_expected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from resprout.runtime import Actor, ExitReason, Name, ShutdownTime
 
@@ -118,6 +126,10 @@ class SupervisorSpec(ChildSpec):
             raise TreeError(
                 f"{path}: significant needs an auto_shutdown of {parent} other than NEVER; set it there"
             )
+
+    def stops_within(self, children: Iterable[float], *, at_once: bool = False) -> float:
+        """See `Recipe.stops_within`: a supervisor has nothing to do but to wait for its children."""
+        return min(limit_of(self.shutdown), max(children, default=0.0) if at_once else math.fsum(children))
 
     def _check_own(self, path: str) -> None:
         limit = self.intensity

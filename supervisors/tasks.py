@@ -10,8 +10,9 @@ import attrs
 import trio
 from trio.lowlevel import current_task, wait_task_rescheduled
 
-from resprout.runtime import ActorCrashed, ActorStopped, Crashed, Shutdown
+from resprout.runtime import ActorCrashed, ActorStopped, Crashed, Shutdown, TreeError
 from resprout.runtime.message import Call, Message
+from resprout.runtime.recipe import BrutalKill, is_time
 from resprout.supervisors.dynamic import DynamicSupervisor
 from resprout.supervisors.errors import TooManyChildren
 from resprout.supervisors.job import Job, JobSpec, TaskFailed, TaskStopped, Work
@@ -34,6 +35,14 @@ class TaskSupervisorSpec(SupervisorSpec):
     """A task supervisor, as data; *task_shutdown*: seconds each task may take to stop."""
 
     task_shutdown: ShutdownTime = 5.0
+
+    def check(self, path: str, names: dict[str, str]) -> None:
+        """See `Recipe.check`."""
+        if not isinstance(self.task_shutdown, BrutalKill) and not is_time(self.task_shutdown, least=0):
+            raise TreeError(
+                f"{path}: task_shutdown must be seconds >= 0 or BRUTAL_KILL, not {self.task_shutdown!r}; correct it"
+            )
+        super().check(path, names)
 
 
 class TaskSupervisor(DynamicSupervisor):

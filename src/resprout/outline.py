@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import attrs
 
-from resprout.runtime import BRUTAL_KILL, Recipe
-from resprout.runtime.recipe import DEFAULT_SHUTDOWN
-from resprout.supervisors import ChildSpec, DynamicSupervisor, SupervisorSpec
-from resprout.supervisors.pool import PoolSpec
+from resprout.runtime import Recipe
+from resprout.supervisors import ChildSpec, SupervisorSpec, shutdown_budget
+from resprout.supervisors.budget import is_open_ended
 
 
 @attrs.frozen(kw_only=True)
@@ -21,8 +19,8 @@ class Outline:
         kind: The class that will run there, such as ``RedisConnection``.
         restart: permanent, transient or temporary.
         strategy: The strategy of a supervisor; empty for others.
-        stops_within: Seconds until it and all below is dead or cancelled, at worst; infinite if unlimited.
-        open_ended: Its children are made at runtime; the default shutdown time is counted for them.
+        stops_within: Its `shutdown_budget`.
+        open_ended: Its children are made at runtime.
     """
 
     id: str
@@ -49,8 +47,6 @@ def check_tree(tree: Recipe) -> Outline:
 
 def _outline(spec: Recipe, path: str) -> Outline:
     below = tuple(_outline(child, f"{path}/{child.id}") for child in _children(spec))
-    made = _class(spec)
-    open_ended = isinstance(made, type) and issubclass(made, DynamicSupervisor)
     return Outline(
         id=spec.id,
         path=path,
@@ -59,22 +55,10 @@ def _outline(spec: Recipe, path: str) -> Outline:
         restart=spec.restart.value if isinstance(spec, ChildSpec) else "never",
         strategy=spec.strategy.value if isinstance(spec, SupervisorSpec) else "",
         intensity=_intensity(spec),
-        stops_within=_stop_time(spec, below, open_ended),
-        open_ended=open_ended,
+        stops_within=shutdown_budget(spec),
+        open_ended=is_open_ended(spec),
         children=below,
     )
-
-
-def _stop_time(spec: Recipe, children: tuple[Outline, ...], open_ended: bool) -> float:
-    """Children stop one after the other, of a dynamic one or a pool at once; its own limit cuts them short."""
-    limit = 0.0 if spec.shutdown is BRUTAL_KILL else float(spec.shutdown)
-    if open_ended:
-        return min(limit, DEFAULT_SHUTDOWN)
-    if isinstance(spec, SupervisorSpec):
-        times = [child.stops_within for child in children]
-        at_once = isinstance(spec, PoolSpec)
-        return min(limit, max(times, default=0.0) if at_once else math.fsum(times))
-    return limit
 
 
 def _children(spec: Recipe) -> tuple[ChildSpec, ...]:
@@ -87,11 +71,6 @@ def _intensity(spec: Recipe) -> str:
     return f"{spec.intensity.max_restarts} restarts in {spec.intensity.period:g} s"
 
 
-def _class(spec: Recipe) -> object:
-    start: object = spec.start
-    return start.func if isinstance(start, partial) else start
-
-
 def _class_name(spec: Recipe) -> str:
-    made = _class(spec)
+    made: object = spec.start.func if isinstance(spec.start, partial) else spec.start
     return getattr(made, "__name__", type(made).__name__)

@@ -12,6 +12,7 @@ from resprout import (
     child,
     dynamic_supervisor,
     supervisor,
+    task_supervisor,
 )
 from resprout.outline import check_tree
 from tests.cli.command import resprout, write_module
@@ -44,6 +45,10 @@ def test_children_made_at_runtime_are_counted_once_because_they_stop_together() 
     outline = check_tree(supervisor("app", idle("a", 2), dynamic_supervisor("sessions")))
     assert outline.stops_within == 7
     assert outline.children[1].open_ended
+
+
+def test_tasks_are_counted_with_the_time_their_supervisor_gives_them() -> None:
+    assert check_tree(supervisor("app", task_supervisor("jobs", task_shutdown=30))).stops_within == 30
 
 
 SHOP = """

@@ -25,7 +25,7 @@ CoolDown DynamicSupervisor GIVE_UP Intensity LimitReached ONE_FOR_ALL ONE_FOR_ON
 PERMANENT REST_FOR_ONE RestartType Strategy Supervisor SupervisorSpec TEMPORARY TRANSIENT TaskFailed TaskStopped
 TaskSupervisor Tasks TooManyChildren
 BY_KEY LEAST_LOADED Pool PoolSupervisor ROUND_ROBIN Route pool
-child dynamic_supervisor restart_at supervisor task_supervisor
+child dynamic_supervisor restart_at shutdown_budget supervisor task_supervisor
 """
 
 TESTING = """
