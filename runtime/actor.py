@@ -62,7 +62,11 @@ class Actor:
                 self.context.log.debug("signal dropped", signal=signal)
 
     def describe_state(self) -> Mapping[str, object]:
-        """Values that a crash report may show; none by default. Names that sound like a secret are masked."""
+        """Values that a crash report may show; none by default.
+
+        What has a name that sounds like a secret is masked, also inside of a value, as far as its `repr` shows
+        names: of fields, keys and pairs.
+        """
         return {}
 
     # For the engine.

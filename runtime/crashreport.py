@@ -1,12 +1,12 @@
 """What is known about an actor at its unclean end, as text: safe to keep, to send and to write.
 
 The values of an actor's fields may be secrets: a report has their names and types, and only those values that
-the actor itself names in `describe_state`. Fields whose names sound like a secret are masked even then.
+the actor itself names in `describe_state`. What has a name that sounds like a secret, itself or inside of what is
+shown, is masked even then.
 """
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import attrs
 
 from resprout.runtime.classify import leaves
 from resprout.runtime.exits import Crashed, ExitReason
+from resprout.runtime.masking import MASK, masked, sounds_secret
 from resprout.runtime.state import fields_of
 from resprout.runtime.telling import sentence
 
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 
     from resprout.runtime.actor import Actor
 
-MASK = "***"
 LONGEST_VALUE = 200  # Characters.
 MOST_CONTEXTS = 10
-_SECRET = re.compile(r"pass|secret|token|credential|auth|cookie|private|api_?key|dsn|pwd", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -128,11 +127,15 @@ def _described(actor: Actor | None) -> dict[str, str]:
     try:
         values = dict(actor.describe_state()) if actor else {}
         return {
-            str(name): MASK if _SECRET.search(str(name)) else _told(partial(repr, value))
+            str(name): MASK if sounds_secret(str(name)) else _told(partial(_shown, value))
             for name, value in values.items()
         }
     except Exception as error:  # noqa: BLE001 - as above.
         return {"?": f"describe_state() raised {type(error).__name__}"}
+
+
+def _shown(value: object) -> str:
+    return masked(repr(value))
 
 
 def _sentence(error: BaseException) -> str:

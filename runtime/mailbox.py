@@ -22,6 +22,7 @@ from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 from resprout.runtime.aside import Aside
 from resprout.runtime.message import Call, Message
+from resprout.runtime.timers import Beat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ class Overflow(enum.Enum):
 
     BLOCK = "block"  # `call` and `send` wait for room; `cast`, which never waits, raises MailboxFull.
     REJECT = "reject"  # The sender gets MailboxFull at once.
-    DROP_OLDEST = "drop_oldest"  # The message that has waited longest becomes a dead letter.
+    DROP_OLDEST = "drop_oldest"  # The message that has waited longest, not a timer's, becomes a dead letter.
     DROP_NEWEST = "drop_newest"  # The new message becomes a dead letter.
 
 
@@ -190,7 +191,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
                     raise trio.WouldBlock  # Its caller is here to be told.
                 self._drop(message, "mailbox full, newest dropped")
             case Overflow.DROP_OLDEST:
-                self._drop(self.queue.popleft(), "mailbox full, oldest dropped")
+                self._drop_oldest()
                 self.put(message)
         return True
 
@@ -304,6 +305,14 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
     def _restore_limit(self) -> None:
         if not self.blocked and not self.closed:
             self.limit = self.capacity
+
+    def _drop_oldest(self) -> None:
+        """Of the mail: the actor's own timers do not make room, it may rely on them. They are few."""
+        for place, message in enumerate(self.queue):
+            if not isinstance(message, Beat):
+                del self.queue[place]
+                self._drop(message, "mailbox full, oldest dropped")
+                return
 
     def _drop(self, message: Message, why: str) -> None:
         """*message* is not in the queue (any more), so its caller's withdrawal must not count as one there."""

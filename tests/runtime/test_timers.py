@@ -5,7 +5,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from resprout import Actor, MailboxFull, Name, Timer, child, open_runtime, supervisor
+from resprout import Actor, MailboxFull, Name, Overflow, Timer, child, open_runtime, supervisor
 
 
 @attrs.define
@@ -74,6 +74,26 @@ async def test_a_beat_taken_back_makes_room_for_who_waits(autojump_clock: MockCl
         before = trio.current_time()
         assert await CLOCK.call(Clock.heard) == []
         assert trio.current_time() - before == pytest.approx(3.5)
+
+
+async def test_a_full_mailbox_that_drops_the_oldest_keeps_what_timers_put_there(
+    autojump_clock: MockClock,
+) -> None:
+    clock = child("c", Clock, name=CLOCK, mailbox=2, overflow=Overflow.DROP_OLDEST)
+    async with open_runtime(supervisor("app", clock)):
+        await CLOCK.call(Clock.after, 1)
+        await CLOCK.call(Clock.every, 1)
+        CLOCK.cast(Clock.block, 1.5)
+        await trio.sleep(1.2)  # Both beats fill the mailbox.
+        for _ in range(3):
+            CLOCK.cast(Clock.block, 1)
+        mailbox = CLOCK._find().mailbox
+        assert ([message.method for message in mailbox.queue], mailbox.dropped) == (
+            ["beat", "beat", "block"],
+            2,
+        )
+        await trio.sleep(0.4)
+        assert await CLOCK.call(Clock.heard) == [1.5, 1.5]
 
 
 @pytest.mark.parametrize("seconds", [-1, 0, float("nan")])
