@@ -14,22 +14,29 @@ from resprout import (
     ChildInfo,
     ChildSpec,
     Context,
+    Control,
     DynamicSupervisor,
     ExitReason,
     Name,
     Normal,
+    Pool,
     Ref,
+    Reply,
     Signal,
     StateMachine,
+    Statistics,
     Supervisor,
     SupervisorSpec,
     System,
     Tasks,
     TaskSupervisor,
     Timer,
+    TraceEvent,
     child,
+    control,
     dynamic_supervisor,
     open_runtime,
+    pool,
     supervisor,
     task_supervisor,
 )
@@ -192,8 +199,48 @@ async def label(number: int, word: str) -> dict[str, int]:
     return {word: number}
 
 
+WORKERS = Pool(Counter, "workers")
+
+
+async def members() -> None:
+    assert_type(WORKERS, Pool[Counter])
+    assert_type(WORKERS.by_key("ann"), Ref[Counter])
+    assert_type(WORKERS.next(), Ref[Counter])
+    assert_type(WORKERS.all(), list[Ref[Counter]])
+    assert_type(await WORKERS.call(Counter.add, 2, times=3), int)
+    assert_type(await WORKERS.by_key(7).call(Counter.greet, "ann"), str)
+    WORKERS.cast(Counter.rename, "x")
+    assert_type(pool("workers", partial(Counter, 1), name=WORKERS, size=2), SupervisorSpec)
+
+
+class Late(Actor):
+    """Answers when it likes."""
+
+    async def later(self) -> list[int]:
+        reply: Reply[list[int]] = self.context.reply_later()
+        assert_type(reply.waited_for, bool)
+        assert_type(reply.send([1]), bool)
+        assert_type(reply.fail(ValueError()), bool)
+        return assert_type(reply.promise, list[int])
+
+
+async def held(ref: Ref[Counter], late: Ref[Late]) -> None:
+    hold = control(ref)
+    assert_type(hold, Control[Counter])
+    assert_type(control(COUNTER), Control[Counter])
+    assert_type(await hold.inspect(lambda counter: counter.total), int)
+    assert_type(await hold.inspect(Counter.peek), int)
+    assert_type(await hold.get_state(), dict[str, object])
+    assert_type(await hold.is_suspended(), bool)
+    assert_type(await hold.get_statistics(), Statistics | None)
+    assert_type(await hold.get_log(), tuple[TraceEvent, ...])
+    await hold.replace_state(lambda counter: {"total": counter.total + 1})
+    assert_type(await late.call(Late.later), list[int])
+
+
 async def one_off_work() -> None:
     jobs = Tasks(JOBS)
+    assert_type(jobs, Tasks)
     assert_type(await jobs.run(label, 1, "a"), dict[str, int])
     assert_type(jobs.start_soon(label, 1, "a"), str)
     assert_type(task_supervisor("jobs", name=JOBS), SupervisorSpec)
@@ -201,4 +248,4 @@ async def one_off_work() -> None:
 
 def test_the_types_are_checked_by_mypy_and_pyright() -> None:
     """Nothing to run: `make types` reads this file."""
-    assert all((calls, parameters, generics, relations, trees, one_off_work))
+    assert all((calls, parameters, generics, relations, trees, members, held, Late, one_off_work))

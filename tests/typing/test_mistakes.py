@@ -12,20 +12,40 @@ from resprout import (
     Address,
     Backoff,
     Context,
+    Control,
     Crashed,
     DynamicSupervisor,
     Intensity,
     Name,
     Normal,
+    Pool,
     Ref,
+    Reply,
+    StateMachine,
     Supervisor,
     System,
+    Tasks,
     child,
+    control,
     dynamic_supervisor,
+    pool,
     run,
     supervisor,
+    task_supervisor,
 )
-from tests.typing.test_engine_types import COUNTER, ROOMS, Box, Counter, Plain, Twice
+from resprout.testing import Probe
+from tests.typing.test_engine_types import (
+    COUNTER,
+    JOBS,
+    ROOMS,
+    WORKERS,
+    Box,
+    Counter,
+    Gate,
+    Plain,
+    Twice,
+    label,
+)
 
 
 async def arguments(ref: Ref[Counter], name: Name[Counter], address: Address[Counter]) -> None:
@@ -170,6 +190,117 @@ async def requests() -> None:
     assert (await ROOMS.call(Supervisor.count_children)).alive  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
+async def one_off_work() -> None:
+    jobs = Tasks(JOBS)
+    await jobs.run(label, "1", "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await jobs.run(label, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await jobs.run(label, 1, "a", 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await jobs.run(label(1, "a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await jobs.run(len, "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    jobs.start_soon(label, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    jobs.start_soon(label, "1", "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    numbers: list[int] = await jobs.run(label, 1, "a")  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    path: int = jobs.start_soon(label, 1, "a")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    Tasks(ROOMS)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Tasks("jobs")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    task_supervisor("jobs", name=COUNTER)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    task_supervisor("jobs", child("plain", Plain))  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    task_supervisor("jobs", max_children="many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert all([numbers, path])
+
+
+async def pools() -> None:
+    await WORKERS.call(Counter.add, "2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await WORKERS.call(Counter.add)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await WORKERS.call(Plain.ping)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await WORKERS.by_key("ann").call(Counter.add, 2, colour=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    WORKERS.cast(Counter.rename, 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    WORKERS.by_key(1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    word: str = await WORKERS.call(Counter.add, 2)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    other: Ref[Plain] = WORKERS.next()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    Pool(int, "numbers")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    Pool("workers", "workers")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pool("workers", Plain, name=WORKERS)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pool("workers", Plain, name=COUNTER)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pool("workers", Counter)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pool("workers", Plain, route="by_key")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pool("workers", Plain, strategy=REST_FOR_ONE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert all([word, other])
+
+
+class CarelessGate(Gate):
+    async def push(self, hard: bool) -> int:
+        self.become("open" if hard else None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.become(1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.next_event(CarelessGate.push, "hard")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.next_event(CarelessGate.knock)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        self.next_event(Plain.ping)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.state_timeout("1", CarelessGate.push, True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.state_timeout(1.0, CarelessGate.push)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        self.event_timeout(1.0, CarelessGate.knock, 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.event_timeout(1.0, Plain.ping)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.named_timeout(1.0, CarelessGate.push, True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+        self.named_timeout("name", 1.0, CarelessGate.push, hard="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.cancel_timeout(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        size: list[int] = self.state  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+        return size[0]
+
+
+class WrongStates(StateMachine[int | str]):
+    def initial(self) -> float: ...  # type: ignore[empty-body, override]  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    async def on_enter(self, new: int | str) -> None: ...  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
+class CarelessLate(Actor):
+    async def later(self) -> int:
+        reply: Reply[int] = self.context.reply_later()
+        reply.send("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        reply.send()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        reply.fail("broken")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        reply.fail(KeyboardInterrupt())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        return reply  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+    async def never(self) -> str:
+        reply: Reply[int] = self.context.reply_later()
+        return reply.promise  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+
+async def holds(ref: Ref[Counter]) -> None:
+    hold = control(ref)
+    word: str = await hold.inspect(Counter.peek)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    await hold.inspect(lambda counter: counter.size)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    await hold.inspect(Plain.ping)  # type: ignore[arg-type, unused-coroutine]  # pyright: ignore[reportArgumentType]
+    await hold.inspect("total")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await hold.replace_state({"total": 1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await hold.replace_state(lambda counter: counter.total)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
+    await hold.trace(lambda event: event.methods)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    await hold.trace(print, 3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await hold.keep_log("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    hold.stop("normal")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    other: Control[Plain] = hold  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    control("counter")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    control(Counter(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    counted: int = (await hold.get_statistics()).handled  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+    assert all([word, other, counted])
+
+
+async def probes() -> None:
+    probe = Probe(Counter)
+    probe.replies(Plain.ping, "pong")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    probe.fails(Counter.add, "broken")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    probe.fails(Plain.ping, ValueError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await probe.expect(Counter.add, "2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await probe.expect(Counter.add)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await probe.expect(Plain.ping)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await probe.expect_message(Plain.ping)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    probe.child("plain", name=Name(Plain, "plain"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    probe.within("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Probe(int)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    Probe(Counter(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def test_the_types_are_checked_by_mypy_and_pyright() -> None:
     """Nothing to run: `make types` reads this file."""
     assert all((arguments, results, methods, generics, addresses, trees, requests, Careless, WrongHooks))
+    assert all((one_off_work, pools, holds, probes, CarelessGate, WrongStates, CarelessLate))
