@@ -136,6 +136,12 @@ class CircuitBreaker:
         self._move(rules.expire(self._state, trio.current_time(), self.policy, self._random), "time is over")
         return self._state
 
+    @property
+    def calm(self) -> bool:
+        """Closed, and a success would change nothing."""
+        state = self._state
+        return isinstance(state, Closed) and not (state.tally.consecutive or self._counts_all)
+
     def rejection(self) -> CircuitOpen | None:
         """The error that a call would get now, without making one; None if it would be admitted."""
         _, answer = rules.admit(self.state, trio.current_time(), self.policy, self._random)

@@ -18,10 +18,11 @@ from resprout.runtime.events import Event
 
 
 class Breakers:
-    """All breakers of one trio run, by name of the service."""
+    """All breakers of one trio run: those that are shared by the service's name, others by their owner's path."""
 
     def __init__(self) -> None:
-        self._by_service: dict[str, CircuitBreaker] = {}
+        self._shared: dict[str, CircuitBreaker] = {}
+        self._owned: dict[str, CircuitBreaker] = {}
 
     def get(
         self,
@@ -32,27 +33,37 @@ class Breakers:
         emit: Callable[[Event], None],
         actor: str,
         judge: Callable[[BaseException | None], Outcome] = judge,
+        owner: str = "",
     ) -> CircuitBreaker:
         """Return the breaker for *service*, made at the first call. Events go to the latest *emit*.
 
+        With an *owner*, the path of an actor, the breaker is that actor's alone, whatever others call their
+        service: the next incarnation finds it again. One that comes with another policy gets a new one.
+
         Raises:
-            ValueError: If the breaker exists with another policy: two owners disagree about it.
+            ValueError: If the breaker is shared and exists with another policy: two owners disagree about it.
         """
-        breaker = self._by_service.get(service)
-        if breaker is None:
+        known = self._owned if owner else self._shared
+        breaker = known.get(owner or service)
+        if breaker is None or (owner and (breaker.policy, breaker.service) != (policy, service)):
             breaker = CircuitBreaker(service, policy, random=random, emit=emit, actor=actor, judge=judge)
-            self._by_service[service] = breaker
+            known[owner or service] = breaker
         elif breaker.policy != policy:
             raise ValueError(f"the breaker {service!r} exists with another policy: {breaker.policy}")
         breaker.emit, breaker.actor, breaker.judge = emit, actor, judge
         return breaker
 
     def find(self, service: str) -> CircuitBreaker | None:
-        """The breaker for *service*, if anybody has made one."""
-        return self._by_service.get(service)
+        """The breaker for *service*, if anybody has made one; else the breaker that the actor at that path owns."""
+        by_name = (one for one in self._owned.values() if one.service == service)
+        return self._shared.get(service) or self._owned.get(service) or next(by_name, None)
+
+    def forget(self, owner: str) -> None:
+        """Let go of the breaker that the actor at *owner* has for itself, if it has one."""
+        self._owned.pop(owner, None)
 
     def __iter__(self) -> Iterator[CircuitBreaker]:
-        return iter(tuple(self._by_service.values()))
+        return iter((*self._shared.values(), *self._owned.values()))
 
 
 _BREAKERS: Final[trio.lowlevel.RunVar[Breakers]] = trio.lowlevel.RunVar("resprout_breakers")

@@ -184,7 +184,12 @@ class ServiceError(ReplyError):
         retry_after: Seconds until another attempt makes sense; None if nobody knows.
         cause: The client library's error, also set as ``__cause__`` where there is one.
         sent: Whether the request was written to the service.
+        attempt: Attempts to connect that have failed in a row; 0 if none has, or if it is not about that.
+        since: Moment on the trio clock at which the trouble began; None if unknown.
     """
+
+    attempt: int = 0
+    since: float | None = None
 
     def __init__(
         self,
@@ -195,10 +200,12 @@ class ServiceError(ReplyError):
         retry_after: float | None = None,
         cause: BaseException | None = None,
         sent: Sent = Sent.NO,
+        attempt: int = 0,
+        since: float | None = None,
     ) -> None:
         super().__init__(f"{service}: {message}")
         self.service, self.state, self.retry_after = service, state, retry_after
-        self.cause, self.sent = cause, sent
+        self.cause, self.sent, self.attempt, self.since = cause, sent, attempt, since
         self.__cause__ = cause
 
 

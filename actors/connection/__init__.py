@@ -10,8 +10,9 @@ from resprout.actors.connection.events import (
     ProbeMissed,
     Recovered,
 )
-from resprout.actors.connection.gate import Drainable, Gate, Link
+from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.keeper import Connect, Keeper
+from resprout.actors.connection.link import Drainable, Link
 from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.connection.policy import KeeperPolicy
 from resprout.actors.connection.states import (

@@ -16,8 +16,9 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from resprout.actors.connection.gate import Gate, L
+from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.keeper import Connect, Keeper
+from resprout.actors.connection.link import L
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
 from resprout.actors.connection.states import ConnectionState, Draining, Stopped, retry_after
 from resprout.runtime.actor import Actor

@@ -10,7 +10,7 @@ where a function call is too dear, and call `Gate.link` only when it is None.
 import math
 import random
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Generic
 
 import trio
 
@@ -24,6 +24,8 @@ from resprout.actors.connection.events import (
     Recovered,
     kind_of,
 )
+from resprout.actors.connection.fuse import Fuse
+from resprout.actors.connection.link import Drainable, L
 from resprout.actors.connection.policy import KeeperPolicy
 from resprout.actors.connection.states import (
     BackingOff,
@@ -34,35 +36,11 @@ from resprout.actors.connection.states import (
     Ready,
     Stopped,
 )
+from resprout.runtime.breaker_rules import Closed
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.events import Event
 from resprout.runtime.snapshot import Described
 from resprout.runtime.telling import sentence
-
-
-class Link(Protocol):
-    """One live connection, or session, to a service."""
-
-    async def probe(self) -> None:
-        """Make a real round trip on the real path, with a random nonce where possible; raise if it fails."""
-
-    async def wait_lost(self) -> Exception:
-        """Return why, once the link is dead. May be awaited again after a cancel."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close; idempotent, bounded, safe under cancellation."""
-
-
-@runtime_checkable
-class Drainable(Protocol):
-    """A link that knows when it is idle. A drain of another waits for `Gate.drained`, or out its time."""
-
-    async def wait_idle(self) -> None:
-        """Return when no call is in flight."""
-
-
-L = TypeVar("L", bound=Link)
 
 
 class Gate(Generic[L]):
@@ -71,7 +49,8 @@ class Gate(Generic[L]):
     Attributes:
         service: The name used in errors and events.
         state: A frozen value to match on; see `resprout.actors.connection.states`.
-        live: The link while it serves, else None. Read-only for clients.
+        live: The link while it serves and the circuit breaker lets calls pass, else None. Read-only for clients.
+        fuse: The circuit breaker of this connection.
         last_error: Why the last attempt failed or the last link died.
     """
 
@@ -88,9 +67,13 @@ class Gate(Generic[L]):
         self.live: L | None = None
         self.last_error: Exception | None = None
         self.state: ConnectionState = states.start(trio.current_time(), policy)
+        self.fuse = Fuse(
+            service, policy.breaker, random=random, emit=emit, actor=actor, changed=self._fuse_changed
+        )
+        self._link: L | None = None
         self._emit, self._actor, self._random = emit, actor, random
         self._attempt = trio.CancelScope()
-        self._unproven = False
+        self._unproven = self.fuse.wants_successes
         self._moved = trio.Event()
         self._waiting = 0
         self._nudged_at = -math.inf
@@ -105,10 +88,13 @@ class Gate(Generic[L]):
 
         Raises:
             Unavailable: There is none now; `retry_after` says when to come back.
+            CircuitOpen: There is one, but calls over it fail; likewise.
             Draining: The connection is being stopped on request.
         """
         link = self.live
         if link is None:
+            if self._link is not None:
+                self.fuse.refuse()
             raise self.refusal()
         return link
 
@@ -117,6 +103,7 @@ class Gate(Generic[L]):
 
         Raises:
             Unavailable: The deadline passed first, too many others wait, or this connection has stopped.
+            CircuitOpen: The deadline passed first, and the circuit breaker is open.
             Draining: The connection is being stopped on request.
         """
         await trio.lowlevel.checkpoint()
@@ -134,21 +121,32 @@ class Gate(Generic[L]):
     def succeeded(self) -> None:
         """A real reply came: forget earlier failures. Costs one test of an attribute, so call it freely."""
         if self._unproven:
+            self.fuse.succeeded()
             self._move(states.proved(self.state), "a real reply came")
+            self._see_what_is_unproven()
+
+    def failed(self, error: BaseException) -> None:
+        """A call over the live link failed, and the link is none the worse: it timed out, or the server is full.
+
+        Counts in the circuit breaker, as its `judge` says; a call that was cancelled is not to be reported.
+        """
+        self.fuse.failed(error)
+        self._see_what_is_unproven()
 
     def lost(self, link: L, why: Exception) -> None:
         """*link* is dead: refuse new calls at once and reconnect. Ignored if *link* is not the live one."""
-        if link is not self.live:
+        if link is not self._link:
             return
         now = trio.current_time()
-        self.live, self.last_error, self._down_since = None, why, now
+        self._link = self.live = None
+        self.last_error, self._down_since = why, now
         up_for = now - self._up_since
         self._move(states.link_lost(self.state, now, self.policy, self._random), sentence(why))
         self._emit(LinkLost(actor=self._actor, service=self.service, error=why, up_for=up_for))
 
     def impaired(self, link: L, why: str) -> None:
         """*link* works only in part; calls still pass. Two clean probes in a row end it."""
-        if link is self.live:
+        if link is self._link:
             self._move(states.impaired(self.state, trio.current_time(), self.policy, why), why)
 
     def nudge(self) -> None:
@@ -161,14 +159,14 @@ class Gate(Generic[L]):
 
     def reconnect(self, why: str) -> None:
         """Drop the link, if there is one, and make a new one; else the same as `nudge`."""
-        if self.live is None:
+        if self._link is None:
             self.nudge()
         else:
-            self.lost(self.live, errors.Unavailable(self.service, f"asked to reconnect: {why}"))
+            self.lost(self._link, errors.Unavailable(self.service, f"asked to reconnect: {why}"))
 
     def drain(self) -> None:
         """Take no new work; the keeper stops when calls in flight are done or `drain_timeout` is over."""
-        self.live = None
+        self._link = self.live = None
         self._attempt.cancel()
         self._move(states.drain_asked(self.state, trio.current_time(), self.policy), "asked to drain")
 
@@ -183,6 +181,8 @@ class Gate(Generic[L]):
 
     def refusal(self, detail: str = "") -> errors.ServiceError:
         """The error for a caller who finds no link: state, when to come back, and the last cause."""
+        if self._link is not None and not self.fuse.passes and not detail:
+            return self.fuse.refusal()
         wait = states.retry_after(self.state, trio.current_time())
         kind = errors.Draining if isinstance(self.state, Draining) else errors.Unavailable
         message = detail or self.state.name.replace("_", " ")
@@ -190,7 +190,15 @@ class Gate(Generic[L]):
             message += f"; try again in {wait:.3g} s"
         if self.last_error is not None:
             message += f" (last error: {sentence(self.last_error)})"
-        return kind(self.service, message, state=self.state.name, retry_after=wait, cause=self.last_error)
+        return kind(
+            self.service,
+            message,
+            state=self.state.name,
+            retry_after=wait,
+            cause=self.last_error,
+            attempt=self._attempts,
+            since=self._down_since,
+        )
 
     # What the health monitor and the console use.
 
@@ -203,9 +211,12 @@ class Gate(Generic[L]):
 
         Raises:
             Unavailable: No link, or it did not answer the probe in time.
+            CircuitOpen: The circuit breaker is open; nothing was probed, the keeper does that.
             Draining: Stopping on request.
         """
-        link = self.link()
+        link = self.live
+        if link is None:
+            raise self.refusal()
         try:
             with trio.fail_after(self.policy.probe_timeout):
                 await link.probe()
@@ -236,16 +247,23 @@ class Gate(Generic[L]):
                 facts["attempt"] = failures + 1
             case _:
                 pass
-        if self.live is None and self.last_error is not None:
+        if self._link is None and self.last_error is not None:
             facts["last_error"] = sentence(self.last_error)
-        if isinstance(self.live, Described):
-            facts |= self.live.describe()
+        if not isinstance(self.fuse.breaker.state, Closed):
+            facts["breaker"] = self.fuse.breaker.state.name
+        if isinstance(self._link, Described):
+            facts |= self._link.describe()
         return facts
 
     @property
     def drains(self) -> bool:
         """Whether there is a live link that knows when its calls in flight are done."""
-        return isinstance(self.live, Drainable)
+        return isinstance(self._link, Drainable)
+
+    @property
+    def held(self) -> L | None:
+        """The link, if there is one, whether or not the circuit breaker lets calls pass; to look at, not to use."""
+        return self._link
 
     async def wait_stopped(self) -> None:
         """Wait until the connection has stopped, as it does after `drain`."""
@@ -282,7 +300,9 @@ class Gate(Generic[L]):
         if not isinstance(self.state, Connecting):
             return False
         now = trio.current_time()
-        self.live, self._up_since = link, now
+        self.fuse.probed(well=True, took=now - self.state.since)
+        self._link, self._up_since = link, now
+        self.live = link if self.fuse.passes else None
         down_since, attempt = self._down_since, self._attempts + 1
         self._down_since, self._attempts = None, 0
         self._move(states.attempt_succeeded(self.state, now, self.policy, self._random), "connected")
@@ -298,13 +318,13 @@ class Gate(Generic[L]):
 
     def probe_answered(self, link: L) -> None:
         """A probe of *link* came back right."""
-        if link is self.live:
+        if link is self._link:
             now = trio.current_time()
             self._move(states.probe_answered(self.state, now, self.policy, self._random), "probes are clean")
 
     def probe_missed(self, link: L, error: Exception) -> None:
         """A probe of *link* failed."""
-        if link is not self.live:
+        if link is not self._link:
             return
         self._emit(ProbeMissed(actor=self._actor, service=self.service, error=error))
         why = f"probe missed: {sentence(error)}"
@@ -316,7 +336,8 @@ class Gate(Generic[L]):
 
     def stopped(self, why: str) -> None:
         """The keeper has ended."""
-        self.live = None
+        self._link = self.live = None
+        self.fuse.close()
         self._move(states.stopped(self.state, trio.current_time()), why)
 
     # How the state changes.
@@ -325,6 +346,7 @@ class Gate(Generic[L]):
         now = trio.current_time()
         self.last_error = error
         self._attempts += 1
+        self.fuse.probed(well=False, took=now - began)
         if self._down_since is None:
             self._down_since = began
         after = states.attempt_failed(self.state, now, self.policy, self._random)
@@ -345,10 +367,22 @@ class Gate(Generic[L]):
         before, self.state = self.state, after
         if after == before:
             return
-        self._unproven = isinstance(after, Ready | Degraded) and after.failures > 0
-        moved, self._moved = self._moved, trio.Event()
-        moved.set()
+        self._see_what_is_unproven()
+        self._wake()
         if type(after) is not type(before):
             self._emit(
                 ConnectionChanged(actor=self._actor, service=self.service, old=before, new=after, why=why)
             )
+
+    def _see_what_is_unproven(self) -> None:
+        counts = isinstance(self.state, Ready | Degraded) and self.state.failures > 0
+        self._unproven = counts or self.fuse.wants_successes
+
+    def _fuse_changed(self) -> None:
+        self.live = self._link if self.fuse.passes else None
+        self._see_what_is_unproven()
+        self._wake()
+
+    def _wake(self) -> None:
+        moved, self._moved = self._moved, trio.Event()
+        moved.set()

@@ -24,16 +24,19 @@ Errors: whatever `connect`, `probe` or `wait_lost` raise is the remote's failure
 except programming errors (`resprout.runtime.classify`): these come out of `run` and crash the actor.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Generic
 
 import trio
 
-from resprout.actors.connection.gate import Drainable, Gate, L, Link
+from resprout.actors.connection.gate import Gate
+from resprout.actors.connection.link import Drainable, L, Link
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
 from resprout.actors.connection.states import BackingOff, Connecting, Draining, Stopped
 from resprout.runtime.classify import is_programming_error, unwrapped
+from resprout.runtime.errors import CircuitOpen
 from resprout.runtime.events import Event
 
 __all__ = ["Connect", "Drainable", "Gate", "Keeper", "KeeperPolicy", "Link"]
@@ -136,9 +139,9 @@ class Keeper(Generic[L]):
                 await self._watch(link)
         finally:
             # Still open: a task of the link failed and cancelled its nursery, or the keeper itself ends.
-            if self.gate.live is link and nursery.cancel_scope.cancel_called:
+            if self.gate.held is link and nursery.cancel_scope.cancel_called:
                 self.gate.lost(link, ConnectionError("a task of the link failed"))
-            elif self.gate.live is link:
+            elif self.gate.held is link:
                 self.gate.stopped("the keeper was stopped")
             with trio.move_on_after(self._policy.close_timeout, shield=True):
                 await self._close(link)
@@ -147,7 +150,8 @@ class Keeper(Generic[L]):
         async with trio.open_nursery() as watchers:
             watchers.start_soon(self._watch_for_loss, link)
             watchers.start_soon(self._keep_probing, link)
-            while self.gate.live is link:
+            watchers.start_soon(self._keep_trying_the_breaker, link)
+            while self.gate.held is link:
                 await self.gate.changed()
             if isinstance(self.gate.state, Draining):
                 await self._drain(link, self.gate.state.until)
@@ -166,13 +170,45 @@ class Keeper(Generic[L]):
             while (at := self.gate.next_probe()) > trio.current_time():
                 with trio.move_on_at(at):
                     await self.gate.changed()
-            missed = await self._probe(link)
-            if missed is None:
-                self.gate.probe_answered(link)
-            else:
-                self.gate.probe_missed(link, missed)
+            await self._probe(link)
+
+    async def _keep_trying_the_breaker(self, link: L) -> None:
+        """Look at the link as soon as the breaker opens, and give it a trial when its time has come."""
+        fuse = self.gate.fuse
+        while True:
+            while fuse.next_trial() == math.inf:
+                await self.gate.changed()
+            await self._probe(link)
+            while trio.current_time() < (at := fuse.next_trial()) < math.inf:
+                with trio.move_on_at(at):
+                    await self.gate.changed()
+            if not fuse.passes:
+                await self._try_the_breaker(link)
+
+    async def _try_the_breaker(self, link: L) -> None:
+        try:
+            with self.gate.fuse.breaker.admit():
+                missed = await self._probe(link)
+                if missed is not None:
+                    raise missed
+        except CircuitOpen:
+            await trio.lowlevel.checkpoint()  # An operator has opened it again.
+        except Exception as error:
+            if is_programming_error(error):
+                raise
 
     async def _probe(self, link: L) -> Exception | None:
+        """Probe *link*, and tell the gate; returns why it failed."""
+        began = trio.current_time()
+        missed = await self._ask(link)
+        self.gate.fuse.probed(well=missed is None, took=trio.current_time() - began)
+        if missed is None:
+            self.gate.probe_answered(link)
+        else:
+            self.gate.probe_missed(link, missed)
+        return missed
+
+    async def _ask(self, link: L) -> Exception | None:
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(self._policy.probe_timeout):
             try:

@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 
 from resprout.runtime.backoff import Backoff
+from resprout.runtime.breaker_policy import DEFAULT_BREAKER, BreakerPolicy, SlowRate
 
 # A probe that fails is repeated at once; this many in a row mean that the link is dead.
 MISSES_UNTIL_LOST: Final = 2
@@ -30,9 +31,10 @@ class KeeperPolicy:
         drain_timeout: For calls in flight when the connection is asked to drain.
         close_timeout: For closing a link in good order.
         max_waiters: Callers that may wait for the link at one time; more are refused at once.
+        breaker: When the circuit breaker opens because calls over a live link fail.
 
     Raises:
-        ValueError: If a number is negative, not finite, or zero where zero means a hot loop.
+        ValueError: If a number is negative, not finite, or zero where zero means a hot loop; or for a `SlowRate`.
     """
 
     attempt_timeout: float = 10.0
@@ -46,6 +48,7 @@ class KeeperPolicy:
     drain_timeout: float = 10.0
     close_timeout: float = 2.0
     max_waiters: int = 10_000
+    breaker: BreakerPolicy = DEFAULT_BREAKER
 
     def __attrs_post_init__(self) -> None:
         durations = {
@@ -68,6 +71,10 @@ class KeeperPolicy:
             raise ValueError(f"probe_jitter must be at least 0 and less than 1, not {self.probe_jitter}")
         if self.max_waiters < 0:
             raise ValueError(f"max_waiters must not be negative, not {self.max_waiters}")
+        if any(isinstance(rule, SlowRate) for rule in self.breaker.trips):
+            raise ValueError(
+                "the breaker of a connection does not time calls: use another rule than SlowRate"
+            )
 
 
 DEFAULT_POLICY: Final = KeeperPolicy()

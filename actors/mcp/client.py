@@ -154,6 +154,8 @@ class McpClient:
                     unanswered.sent = lost.sent  # What an earlier attempt has written stays written.
                 if link.lost is not None:
                     gate.lost(link, link.lost)
+                elif unanswered.timed_out or unanswered.retry_after is not None:
+                    gate.failed(unanswered.why)
                 attempt += 1
                 pause = pause_before(unanswered, attempt, self._replays)
                 late = pause is None or trio.current_time() + pause >= deadline
@@ -180,7 +182,7 @@ class McpClient:
                 if not wait or trio.current_time() + LOOK_AGAIN >= deadline:
                     raise self._no_session(gate)
                 await trio.sleep(LOOK_AGAIN)
-        except Unavailable as error:
+        except ServiceError as error:
             if lost is None or lost.sent is Sent.NO:
                 raise
             # It was safe to repeat, or we were not here; but "nothing was done" would not be true.

@@ -195,8 +195,8 @@ def read_connection(found: Survey, gate: Gate[object], path: str) -> None:  # ty
         found.set(metrics.SINCE, service, to=wall(state.since))
         wait = max(0.0, state.until - now) if isinstance(state, BackingOff) else 0.0
         found.set(metrics.BACKOFF, service, to=wait)
-    if isinstance(gate.live, PoolFigures):
-        read_pool(found, gate.live, service)
+    if isinstance(gate.held, PoolFigures):
+        read_pool(found, gate.held, service)
 
 
 def read_pool(found: Survey, pool: PoolFigures, service: str) -> None:

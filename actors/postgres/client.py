@@ -151,6 +151,7 @@ class PostgresClient(Statements):
                 if not (may_repeat and trio.current_time() < deadline):
                     raise after_loss(gate.service, lost, idempotent=repeatable) from lost.cause
             except StatementTimeout as late:
+                gate.failed(late)
                 late.sent = sent if late.sent is Sent.NO else late.sent
                 raise after_timeout(gate.service, late, idempotent=repeatable) from None
             except asyncpg.ReadOnlySQLTransactionError as error:

@@ -116,6 +116,9 @@ class Courier:
         expired = error.expired or trio.current_time() >= error.deadline
         if self.gate is not None and not link.live:  # A link beside it may be lost alone.
             self.gate.lost(link, error.why)
+        elif self.gate is not None and error.sent is not Sent.NO:
+            link.proven = False  # So that the next reply is reported.
+            self.gate.failed(error.why)
         verdict = judge(sent, repeatable=reads or self.policy.idempotent, expired=expired)
         if verdict is not Verdict.AGAIN:
             raise self._given_up(verdict, error.why, sent)

@@ -13,6 +13,7 @@ class FakeLink:
         self.probes: list[float] = []
         self.answers = True
         self.hangs = False
+        self.takes = 0.01
         self.closed = 0
         self._lost = trio.Event()
         self._why: Exception = ConnectionResetError("peer reset")
@@ -21,7 +22,7 @@ class FakeLink:
         self.probes.append(trio.current_time())
         if self.hangs:
             await trio.sleep_forever()
-        await trio.sleep(0.01)
+        await trio.sleep(self.takes)
         if not self.answers:
             raise ConnectionError("wrong echo")
 
