@@ -1,6 +1,9 @@
 """Connections that never fail for good: the state machine, the keeper that drives it, the gate clients hold."""
 
 from resprout.actors.connection.actor import Connection, ConnectionStuckError, Status
+from resprout.actors.connection.base_link import BaseLink, Sharing
+from resprout.actors.connection.client import LinkClient
+from resprout.actors.connection.dial import dial, dial_tls, is_silent, tune
 from resprout.actors.connection.events import (
     AttemptFailed,
     ConnectionChanged,
@@ -30,6 +33,7 @@ __all__ = [
     "WAIT",
     "AttemptFailed",
     "BackingOff",
+    "BaseLink",
     "Connect",
     "Connecting",
     "Connection",
@@ -45,11 +49,17 @@ __all__ = [
     "Keeper",
     "KeeperPolicy",
     "Link",
+    "LinkClient",
     "LinkLost",
     "OnDown",
     "ProbeMissed",
     "Ready",
     "Recovered",
+    "Sharing",
     "Status",
     "Stopped",
+    "dial",
+    "dial_tls",
+    "is_silent",
+    "tune",
 ]

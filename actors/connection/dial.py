@@ -86,6 +86,23 @@ async def secured(
     return secure
 
 
+def is_silent(stream: "trio.SocketStream | trio.SSLStream[trio.SocketStream]") -> bool:
+    """Whether an idle connection is as it was left: False if the peer has closed it, or said something unasked.
+
+    Does not wait. Over TLS only the end is seen, since the protocol itself may say things at any time.
+    """
+    secure = isinstance(stream, trio.SSLStream)
+    below = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    try:
+        with socket.socket(fileno=os.dup(below.socket.fileno())) as plain:
+            found = plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return secure and bool(found)
+
+
 def tune(sock: "trio.socket.SocketType | socket.socket") -> None:
     """Let a TCP socket notice a dead peer, and send small messages at once. Others are left as they are."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):

@@ -17,6 +17,7 @@ SHOWS = {
     "job": "3\n2\n1\n",
     "keep_state": "after the restart, 4 and 3 make 7",
     "monitors": "app/patient is down: fever",
+    "own_connection": "rejected: 550 no such mailbox\nsent again: 250 fine\n",
     "pool": "ann: 2 in all, bob: 1",
     "quickstart": "3\n",
     "testing_a_tree": "both tests passed",
