@@ -15,6 +15,7 @@ from resprout.actors.redis.commands import CommandRefused
 from resprout.actors.redis.endpoint import Endpoint, parse_url
 from resprout.actors.redis.line import LinkLimits
 from resprout.actors.redis.pipeline import RedisPipeline
+from resprout.actors.redis.pubsub import MaybeMissed, Message, Subscription
 
 __all__ = [
     "FAIL_FAST",
@@ -22,9 +23,12 @@ __all__ = [
     "CommandRefused",
     "Endpoint",
     "LinkLimits",
+    "MaybeMissed",
+    "Message",
     "OnDown",
     "RedisClient",
     "RedisConnection",
     "RedisPipeline",
+    "Subscription",
     "parse_url",
 ]

@@ -6,6 +6,7 @@ A command runs in its caller's task and goes straight to the link; the connectio
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,10 +20,13 @@ from resprout.actors.redis.known import Known, Vocabulary, empty_reply
 from resprout.actors.redis.link import WRONG_SERVER
 from resprout.actors.redis.pipeline import RedisPipeline
 from resprout.actors.redis.policy import CallPolicy
+from resprout.actors.redis.pubsub import Inbox, Subscription
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.slot import NoReply
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from resprout.actors.connection.gate import Gate
     from resprout.actors.redis.actor import RedisConnection
     from resprout.actors.redis.link import RedisLink
@@ -83,6 +87,46 @@ class RedisClient(Catalogue):
     def pipeline(self, *, transaction: bool = True) -> RedisPipeline:
         """Collect commands and send them together; with *transaction* they run as one, or not at all."""
         return RedisPipeline(self._courier, self._vocabulary, transaction=transaction)
+
+    def subscribe(
+        self,
+        *channels: str,
+        patterns: Iterable[str] = (),
+        max_messages: int = 1_000,
+        max_bytes: int = 8 * 1024 * 1024,
+        heartbeat: float = 15.0,
+    ) -> Subscription:
+        """Messages of *channels*: ``async with redis.subscribe("news") as news: async for item in news: …``.
+
+        Items are `Message`, and `MaybeMissed` where messages may be missing. The block begins when the server
+        has confirmed. After a loss the subscription is made again, for ever.
+
+        Args:
+            channels: At least one, if there are no patterns.
+            patterns: Such as ``user.*``.
+            max_messages: How many are kept for a slow reader; the oldest are dropped, and it is told.
+            max_bytes: Size of what is kept, with the same rule.
+            heartbeat: Seconds between two probes of the connection.
+
+        Raises:
+            ValueError: Nothing to subscribe to, or a bound that is not positive.
+            ServiceError: When the block begins; as for commands.
+            redis.exceptions.ResponseError: The server refuses, for instance by its ACL.
+        """
+        patterns = tuple(patterns)
+        if not channels and not patterns:
+            raise ValueError("give at least one channel or pattern to subscribe to")
+        for name, value in (
+            ("max_messages", max_messages),
+            ("max_bytes", max_bytes),
+            ("heartbeat", heartbeat),
+        ):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive and finite, not {value!r}")
+        inbox, decode = Inbox(max_messages, max_bytes), self._vocabulary.decode
+        return Subscription(
+            self._courier, channels, patterns, decode=decode, inbox=inbox, heartbeat=heartbeat
+        )
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run any command: ``await redis.execute_command("MYMODULE.DO", "key")``."""

@@ -132,7 +132,7 @@ _CONFIRM = (
     " behind them in one pipeline: pipe.set(…); pipe.wait(1, 100); await pipe.execute()"
 )
 _NO_STATE = "all tasks share the connection, and it is renewed at any time"
-_SUBSCRIBE = "it makes the connection a subscriber; use a stream (XADD, XRANGE), which also survives outages"
+_SUBSCRIBE = "it makes the connection a subscriber; use async with redis.subscribe(...), or a stream"
 _LOGIN = "the connection logs in by itself; put user, password and database into its URL"
 _TRANSACTION = "other tasks' commands would get in between; use pipeline(), which sends MULTI to EXEC at once"
 _WATCH = "all tasks share the connection; compare and set in a script: register_script() or eval()"

@@ -138,7 +138,7 @@ class Courier:
     ) -> None:
         """There is no connection beside *link*. Return when another attempt makes sense."""
         if error.full:
-            raise PoolExhausted(self._service, str(error), sent=sent)
+            raise PoolExhausted(self.service, str(error), sent=sent)
         if link.live:
             await self._pause(error.why, sent, deadline)
 
@@ -146,7 +146,7 @@ class Courier:
         """Sleep a little before another attempt over the same link, if the caller waits for that."""
         if self.policy.on_down is not OnDown.WAIT or trio.current_time() + WRONG_SERVER_PAUSE >= deadline:
             raise Unavailable(
-                self._service,
+                self.service,
                 str(error),
                 state="" if self.gate is None else self.gate.state.name,
                 retry_after=WRONG_SERVER_PAUSE,
@@ -164,20 +164,25 @@ class Courier:
             kind, message = DeadlineExceeded, f"no reply within the deadline ({why})"
         else:
             kind, message = OutcomeUnknown, f"no reply; the command may have run or not ({why})"
-        return kind(self._service, message, state=state, retry_after=retry_after, cause=why, sent=sent)
+        return kind(self.service, message, state=state, retry_after=retry_after, cause=why, sent=sent)
 
     async def _link(self, deadline: float, sent: Sent) -> RedisLink:
         """The live link; *sent* says what happened to the command before."""
         try:
             if self.policy.on_down is OnDown.WAIT:
-                return await self._wait_link(deadline)
+                return await self.wait_link(deadline)
             return self._find().link()
         except ServiceError as error:
             if sent is Sent.NO:
                 raise
             raise self._given_up(Verdict.UNKNOWN, error, sent) from error
 
-    async def _wait_link(self, deadline: float) -> RedisLink:
+    async def present(self, deadline: float) -> RedisLink:
+        """The live link, had as on_down says."""
+        return await self._link(deadline, Sent.NO)
+
+    async def wait_link(self, deadline: float) -> RedisLink:
+        """The live link as soon as there is one, whatever on_down says."""
         while True:
             try:
                 return await self._find().wait_link(deadline)
@@ -196,9 +201,10 @@ class Courier:
         if not isinstance(self.connection, Gate):
             self.gate = self.connection.offered(Gate)
         if self.gate is None:
-            raise Unavailable(self._service, "its actor is not running", state="restarting", retry_after=0.25)
+            raise Unavailable(self.service, "its actor is not running", state="restarting", retry_after=0.25)
         return self.gate
 
     @property
-    def _service(self) -> str:
+    def service(self) -> str:
+        """The connection's name in errors."""
         return "redis" if self.gate is None else self.gate.service
