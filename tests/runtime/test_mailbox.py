@@ -58,6 +58,23 @@ async def test_a_sender_who_waits_for_room_learns_of_the_close_even_if_it_is_reo
         mailbox.reopen()
 
 
+async def test_newcomers_do_not_overtake_those_who_wait_even_if_there_is_room_already() -> None:
+    """Those are let in once half is free; until then the room that there is belongs to them."""
+    mailbox = Mailbox(capacity=4)
+    for number in range(4):
+        mailbox.put(note(number))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mailbox.send, note(4))
+        await wait_all_tasks_blocked()
+        assert mailbox.receive_nowait().args == (0,)
+        assert not mailbox.offer(note(5))
+        with pytest.raises(trio.WouldBlock):
+            mailbox.send_nowait(note(6))
+        assert mailbox.receive_nowait().args == (1,)  # Now half is free: the one who waits is let in.
+        assert numbers(mailbox) == [2, 3, 4]
+        assert mailbox.offer(note(7))
+
+
 async def test_a_call_that_was_dropped_for_a_newer_one_is_not_counted_as_waiting_any_more() -> None:
     dropped: list[Message] = []
 

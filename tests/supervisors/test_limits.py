@@ -97,6 +97,17 @@ async def test_giving_up_stops_the_others_in_reverse_and_is_said_once() -> None:
         assert life(runtime, "app") == "running"
 
 
+async def test_children_lost_before_it_gave_up_are_no_concern_of_a_supervisor_that_leaves() -> None:
+    """Both ends wait in its control lane when the first is one too many."""
+    family = [player(id, []) for id in "ab"]
+    tree = supervisor("app", *family, strategy=ONE_FOR_ALL, intensity=0)
+    async with open_runtime(tree) as runtime:
+        seen = Recorder(runtime)
+        crash("a", "b")
+        await runtime.wait()
+    assert len(seen.limits) == 1
+
+
 async def test_a_permanent_supervisor_that_gave_up_is_restarted_and_its_own_supervisor_counts_it() -> None:
     inner = supervisor("inner", player("a", []), intensity=0)
     middle = supervisor("middle", inner, player("x", []), intensity=1)
