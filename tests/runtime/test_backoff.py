@@ -63,6 +63,7 @@ def test_without_a_failure_there_is_no_delay_to_ask_for(failures: int) -> None:
         {"cap": float("inf")},
         {"base": float("nan")},
         {"max_exponent": -1},
+        {"max_exponent": 65},
         {"max_exponent": 2_000},
     ],
 )
