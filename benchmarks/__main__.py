@@ -1,7 +1,8 @@
 """`python -m benchmarks [NAME[.PART]…]`: run the benchmarks, print a table, write `benchmarks/results.json`.
 
 `actors.spawn` is one part of `actors`; see its `PARTS`. Exits with 1 if a benchmark could not run; a missed goal
-is shown, and no reason to fail.
+is shown, and no reason to fail. `python -m benchmarks --peers` compares with other libraries instead; see
+`benchmarks.peers.command`.
 """
 
 import importlib
@@ -17,12 +18,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.compare import Row
+from benchmarks.peers import command
 
 NAMES = ("actors", "redis_get", "postgres_select")
 RESULTS = Path(__file__).with_name("results.json")
 
 
 def main(names: list[str]) -> int:
+    if "--peers" in names:
+        return command.main([name for name in names if name != "--peers"])
     unknown = sorted(name for name in names if name.partition(".")[0] not in NAMES)
     if unknown:
         sys.stderr.write(f"unknown benchmarks: {', '.join(unknown)}; there are {', '.join(NAMES)}\n")

@@ -29,7 +29,7 @@ DB = Name(PostgresPool, "db")
 CONNECTIONS = 10
 ROUNDS = 7
 SECONDS = 0.5
-GOAL = 0.8
+GOAL = 0.9
 SELECT = "SELECT id, name, score FROM players WHERE id = $1"
 
 Worker: TypeAlias = "subprocess.Popen[str]"

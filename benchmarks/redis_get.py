@@ -42,7 +42,7 @@ async def _measure_beside_a_server() -> list[Row]:
 
 def _measure(url: str) -> list[Row]:
     with worker("ours", url) as ours, worker("theirs", url) as theirs:
-        return [row for tasks, goal in ((1, 1.2), (100, 6.0)) for row in compare(ours, theirs, tasks, goal)]
+        return [row for tasks, goal in ((1, 1.2), (100, 8.0)) for row in compare(ours, theirs, tasks, goal)]
 
 
 def compare(ours: Worker, theirs: Worker, tasks: int, goal: float) -> list[Row]:
