@@ -292,7 +292,11 @@ def idle() -> list[Row]:
         f"{ours.resident:,.0f} bytes, raw task with a channel {raw.resident:,.0f}; "
         f"of these allocated by Python {ours.traced:,.0f} and {raw.traced:,.0f}"
     )
-    return [at_most("W5 kB per idle supervised actor", ours.resident / 1000, 5.0, note)]
+    asked = memory.bytes_each("asked", ACTORS)
+    return [
+        at_most("W5 kB per idle supervised actor", ours.resident / 1000, 5.0, note),
+        report("W5 kB per idle actor that has answered a call", asked.resident / 1000, "lower"),
+    ]
 
 
 def crashes() -> list[Row]:

@@ -11,15 +11,15 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import attrs
 import trio
 import trio.testing
 
-from resprout import Actor, DynamicSupervisor, Name, child, dynamic_supervisor, open_runtime
+from resprout import Actor, DynamicSupervisor, Name, Ref, child, dynamic_supervisor, open_runtime
 
-Kind = Literal["ours", "raw"]
+Kind = Literal["ours", "asked", "raw"]
 PAGE = 4096
 
 
@@ -43,20 +43,28 @@ def _in_fresh_process(kind: Kind, how: str, count: int) -> float:
 
 
 class Idle(Actor):
-    pass
+    async def ping(self) -> None:
+        """Answer."""
 
 
 POOL = Name(DynamicSupervisor, "pool")
 
 
-async def ours(count: int, used: Callable[[], int]) -> float:
-    """Supervised actors."""
-    async with open_runtime(dynamic_supervisor("pool", name=POOL)):
+async def asked(count: int, used: Callable[[], int]) -> float:
+    """Supervised actors, each of which has answered a call."""
+    return await ours(count, used, ask=True)
+
+
+async def ours(count: int, used: Callable[[], int], *, ask: bool = False) -> float:
+    """Supervised actors, which have had nothing to do unless they are to be asked."""
+    async with open_runtime(dynamic_supervisor("pool", name=POOL)) as runtime:
         for id in ("first", "second"):
             await POOL.call(DynamicSupervisor.start_child, child(id, Idle))
         before = used()
         for number in range(count):
-            await POOL.call(DynamicSupervisor.start_child, child(str(number), Idle))
+            path = await POOL.call(DynamicSupervisor.start_child, child(str(number), Idle))
+            if ask:
+                await cast("Ref[Idle]", runtime.ref(path)).call(Idle.ping)
         await trio.testing.wait_all_tasks_blocked()
         return (used() - before) / count
 
@@ -104,6 +112,5 @@ if __name__ == "__main__":
     kind, how, count = sys.argv[1:]
     if how == "traced":
         tracemalloc.start()
-    print(
-        trio.run({"ours": ours, "raw": raw}[kind], int(count), {"resident": resident, "traced": traced}[how])
-    )
+    kinds = {"ours": ours, "asked": asked, "raw": raw}
+    print(trio.run(kinds[kind], int(count), {"resident": resident, "traced": traced}[how]))

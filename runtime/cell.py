@@ -8,6 +8,7 @@ what follows; when it ends because it was told to, whoever gave the order decide
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import outcome
@@ -31,6 +32,8 @@ from resprout.runtime.stuck import StuckWatch
 from resprout.runtime.timers import Timers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trio.lowlevel import Task
 
     from resprout.runtime.deadlines import Alarm
@@ -213,32 +216,38 @@ class Cell:
 
         The place then waits to be started again; if it is *final* it is closed, before any watcher can act.
         """
-        over = self.order_end(reason, final=final)
-        if over is not None:
-            await over.wait()
+        self._lose_patience_in(self._order_end(reason, final=final))
+        await self._wait_over()
 
-    def order_end(self, reason: ExitReason, *, final: bool = False) -> trio.Event | None:
-        """As `terminate`, without waiting: returns what is set at the end, or None if nothing runs."""
+    async def _wait_over(self) -> None:
+        """Wait until the present task, if there is one, is gone."""
+        if self.alive:
+            if self._ended is None:
+                self._ended = trio.Event()
+            await self._ended.wait()  # Of this task: by the time it is seen, another may have been launched.
+
+    def _order_end(self, reason: ExitReason, *, final: bool = False) -> float:
+        """As `terminate`, without waiting; returns after how many seconds it is too late."""
         if not self.alive:
             if final:
                 self.close()
-            return None
+            return math.inf
         self._order, self._final = reason, self._final or final
-        over = self._over()  # Of this task: by the time it is seen, another may have been launched.
+        if (
+            self._patience is not None
+        ):  # The last order counts, which may come from whoever stops all of the tree.
+            self._patience.cancel()
+            self._patience = None
         self.cut_pause()
         shutdown = self.recipe.shutdown
         if isinstance(shutdown, BrutalKill) or isinstance(reason, Killed):
             self.kill(reason.detail if isinstance(reason, Killed) else str(reason))
-        else:
-            self._ask(reason)
-            self._lose_patience_in(shutdown)
-        return over
+            return math.inf
+        self._ask(reason)
+        return shutdown
 
     def _lose_patience_in(self, seconds: float) -> None:
         """Kill it then, if it still runs. An alarm, since a cancel scope per child would cost more."""
-        if self._patience is not None:
-            self._patience.cancel()  # The last order counts, which may come from whoever stops all of the tree.
-            self._patience = None
         if seconds <= 0:
             self._too_late()
         elif seconds < math.inf:
@@ -253,12 +262,6 @@ class Cell:
             self.incarnation.strike(reason)
         else:
             self.mailbox.signal(StopOrder(reason=reason))
-
-    def _over(self) -> trio.Event:
-        """Set when the present task is gone."""
-        if self._ended is None:
-            self._ended = trio.Event()
-        return self._ended
 
     def watch_end(self, grace: float = 0.0) -> None:
         """The incarnation was cancelled, or will be in *grace* seconds: report it if it runs on after that."""
@@ -461,15 +464,29 @@ class Cell:
         reason = Killed("its parent was killed") if killed else Shutdown("its parent stops")
         with trio.CancelScope(shield=True):
             if self.parallel or killed:
-                for over in [child.order_end(reason) for child in self.children.values()]:
-                    if over is not None and not over.is_set():
-                        await over.wait()
+                await self._stop_at_once(tuple(self.children.values()), reason)
             else:
                 for child in reversed(tuple(self.children.values())):
                     await child.terminate(reason)
         for child in tuple(self.children.values()):
             if isinstance(child.owner, Spawner):
                 self.drop_child(child)
+
+    async def _stop_at_once(self, children: Sequence[Cell], reason: ExitReason) -> None:
+        """Stop *children* with one alarm for all that have the same time to do so."""
+        late: dict[float, list[Cell]] = {}
+        for child in children:
+            late.setdefault(child._order_end(reason), []).append(child)
+        now, clock = trio.current_time(), self.system.clock
+        alarms = [
+            clock.at(now + time, partial(_too_late, them)) for time, them in late.items() if time < math.inf
+        ]
+        try:
+            for child in children:
+                await child._wait_over()
+        finally:
+            for alarm in alarms:
+                alarm.cancel()
 
     def drop_child(self, child: Cell) -> None:
         """Forget a child that is dead."""
@@ -486,3 +503,9 @@ class Cell:
             self.drop_child(child)
             raise
         return child
+
+
+def _too_late(cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        if cell.alive:
+            cell._too_late()

@@ -245,9 +245,9 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
     def admit(self) -> None:
         """Room was made: let in those who wait for it, in their order.
 
-        Only once half of it is free, and then many at once: one at a time would cost a task switch a message.
+        Only once three quarters are free, and then many at once: one at a time would cost a task switch a message.
         """
-        if len(self.queue) > self.capacity // 2:
+        if len(self.queue) > self.capacity // 4:
             return
         while self.blocked and len(self.queue) < self.capacity:
             task, message = self.blocked.popleft()
@@ -332,10 +332,12 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
 
     async def send(self, value: Message) -> None:
         """Queue *value*, waiting for room if the overflow rule is to block."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self.closed:
             raise trio.ClosedResourceError
-        if not self.offer(value):
+        if self.offer(value):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
             await self.put_in_turn(value)
 
     def send_nowait(self, value: Message) -> None:

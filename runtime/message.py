@@ -25,7 +25,9 @@ class Message:
     __slots__ = ("args", "kwargs", "method")
 
     def __init__(self, method: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        self.method, self.args, self.kwargs = method, args, kwargs
+        self.method = method
+        self.args = args
+        self.kwargs = kwargs
 
     def __repr__(self) -> str:
         shown = [repr(arg) for arg in self.args] + [f"{key}={value!r}" for key, value in self.kwargs.items()]

@@ -35,6 +35,11 @@ class Address(Generic[A]):
         raise LookupError(f"{self!r} leads nowhere")
 
     @property
+    def _cell(self) -> Cell:
+        """The same as `_find`, which for a ref is a plain attribute: every message goes through here."""
+        return self._find()
+
+    @property
     def path(self) -> str:
         """Where the actor is in the tree, such as ``app/redis``."""
         return self._find().path
@@ -52,7 +57,7 @@ class Address(Generic[A]):
             SelfCallError: The caller is the actor itself.
             ReplyError: The actor answered with this error.
         """
-        cell = self._find()
+        cell = self._cell
         task = current_task()
         mailbox = cell.mailbox
         call = Call(method.__name__, args, kwargs, task, self._timeout, mailbox)
@@ -79,7 +84,7 @@ class Address(Generic[A]):
         Raises:
             MailboxFull: The mailbox is full and its overflow rule drops nothing.
         """
-        cell = self._find()
+        cell = self._cell
         mailbox = cell.mailbox
         message = Message(method.__name__, args, kwargs)
         if len(mailbox.queue) < mailbox.limit:
@@ -98,7 +103,7 @@ class Address(Generic[A]):
             ActorStopped: The actor has ended for good.
             MailboxFull: The mailbox is full and rejects.
         """
-        await _queue_in_turn(self._find(), Message(method.__name__, args, kwargs))
+        await _queue_in_turn(self._cell, Message(method.__name__, args, kwargs))
 
     def channel(self, method: Callable[[A, V], Awaitable[object]]) -> trio.abc.SendChannel[V]:
         """A trio channel into the actor: each value sent becomes a message to *method*."""
@@ -125,8 +130,11 @@ class Ref(Address[A]):
 
     __slots__ = ("_cell",)
 
+    _cell: Cell
+
     def __init__(self, cell: Cell, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self._cell, self._timeout = cell, timeout
+        self._cell = cell  # pyright: ignore[reportIncompatibleMethodOverride]  # As a slot it is read without a call.
+        self._timeout = timeout
 
     def _find(self) -> Cell:
         return self._cell

@@ -403,3 +403,38 @@ async def test_age_counts_from_the_end_while_an_actor_is_down(autojump_clock: Mo
         gone = runtime.snapshot().children[0]
         assert (gone.life, gone.last_exit) == ("stopped", "shutdown: done")
         assert gone.age == pytest.approx(7)
+
+
+async def test_an_actor_that_never_had_mail_can_be_killed_struck_and_stopped(
+    autojump_clock: MockClock,
+) -> None:
+    first, second, third = (Name(Silent, name) for name in ("first", "second", "third"))
+    tree = supervisor("app", *(child(name.key, Silent, name=name) for name in (first, second, third)))
+    exits: list[tuple[str, ExitReason]] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, ActorExited) and event.actor != "app":
+            exits.append((event.actor, event.reason))
+
+    async with open_runtime(tree) as runtime:
+        runtime.events.subscribe(note)
+        first._find().kill("by hand")
+        second._find().strike(Crashed(RuntimeError("its peer is gone")))
+        await wait_all_tasks_blocked()
+        ends = {actor: type(reason) for actor, reason in exits}
+        assert ends == {"app/first": Killed, "app/second": Crashed}
+        answers = [await first.call(Silent.ping), await second.call(Silent.ping)]  # From their replacements.
+        assert answers == ["pong", "pong"]
+        exits.clear()
+    assert [(actor, type(reason)) for actor, reason in exits] == [
+        ("app/third", Shutdown),
+        ("app/second", Shutdown),
+        ("app/first", Shutdown),
+    ]
+
+
+class Silent(Actor):
+    """Has no `on_start`, and nothing to do until it is asked."""
+
+    async def ping(self) -> str:
+        return "pong"
