@@ -8,11 +8,13 @@ from resprout.actors.connection.events import (
     AttemptFailed,
     ConnectionChanged,
     ConnectionEvent,
-    FailureKind,
     LinkLost,
+    LinkReplaced,
     ProbeMissed,
     Recovered,
+    RotationFailed,
 )
+from resprout.actors.connection.failure_kind import FailureKind, failure_kind
 from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.keeper import Connect, Keeper
 from resprout.actors.connection.link import Drainable, Link
@@ -51,15 +53,18 @@ __all__ = [
     "Link",
     "LinkClient",
     "LinkLost",
+    "LinkReplaced",
     "OnDown",
     "ProbeMissed",
     "Ready",
     "Recovered",
+    "RotationFailed",
     "Sharing",
     "Status",
     "Stopped",
     "dial",
     "dial_tls",
+    "failure_kind",
     "is_silent",
     "tune",
 ]

@@ -66,6 +66,8 @@ class Steered(Protocol):
 
     def reconnect(self, why: str) -> None: ...
 
+    def rotate(self, why: str) -> None: ...
+
     def drain(self) -> None: ...
 
     def is_stuck(self) -> bool: ...
@@ -125,8 +127,12 @@ class Connection(Actor):
         self._kept().nudge()
 
     async def reconnect(self, reason: str) -> None:
-        """Drop the link and make a new one, for instance after a change of credentials."""
+        """Drop the link and make a new one. After a change of credentials `rotate` is better: it fails no call."""
         self._kept().reconnect(reason)
+
+    async def rotate(self, reason: str) -> None:
+        """Make a new link, with the credentials there are now, and let it take over; no call fails."""
+        self._kept().rotate(reason)
 
     async def drain(self) -> None:
         """Refuse new work at once and stop when the calls in flight are done. Only a restart undoes this."""

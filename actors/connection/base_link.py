@@ -61,6 +61,8 @@ class BaseLink(ABC):
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
     _lost: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)
     _why: Exception | None = attrs.field(default=None, init=False, repr=False)
+    _under_way: int = attrs.field(default=0, init=False, repr=False)
+    _idle: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)
 
     @abstractmethod
     async def ping(self) -> None:
@@ -89,6 +91,12 @@ class BaseLink(ABC):
         await self._lost.wait()
         return self._why or ConnectionError("lost")
 
+    async def wait_idle(self) -> None:
+        """For the keeper: wait until no call is under way or in line."""
+        await trio.lowlevel.checkpoint()
+        while self._under_way:
+            await self._idle.wait()
+
     async def probe(self) -> None:
         """For the keeper: `ping` in turn. While a call is under way, its own deadline tells as much."""
         if self.sharing is Sharing.IN_TURN and self._turn.locked():
@@ -105,10 +113,22 @@ class BaseLink(ABC):
             PoolExhausted: Too many stand in line.
             NeverBegun: It died meanwhile.
         """
-        if self.sharing is Sharing.TOGETHER:
-            await trio.lowlevel.checkpoint()
-            yield
-            return
+        self._under_way += 1
+        try:
+            if self.sharing is Sharing.TOGETHER:
+                await trio.lowlevel.checkpoint()
+                yield
+            else:
+                async with self._in_turn(service):
+                    yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                idle, self._idle = self._idle, trio.Event()
+                idle.set()
+
+    @asynccontextmanager
+    async def _in_turn(self, service: str) -> AsyncIterator[None]:
         waiting = self._turn.statistics().tasks_waiting
         if waiting >= MAX_IN_LINE:
             raise PoolExhausted(service, f"{waiting} calls stand in line for the link")

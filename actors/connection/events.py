@@ -1,62 +1,30 @@
 """What a connection reports."""
 
-import enum
-import socket
-import ssl
-
 import attrs
-import trio
 
+from resprout.actors.connection.failure_kind import FailureKind
+from resprout.actors.connection.repeats import is_loud
 from resprout.actors.connection.states import ConnectionState, Degraded, Ready
-from resprout.runtime.classify import leaves
 from resprout.runtime.events import Event
-
-
-class FailureKind(enum.Enum):
-    """What kind of failure: a few fixed values, so that it can be a metric's label.
-
-    NAME, TLS and SERVICE seldom go away by themselves (a wrong host, certificate or password): tell a human
-    at once. The connection tries on all the same.
-    """
-
-    NETWORK = "network"
-    TIMEOUT = "timeout"
-    NAME = "name"
-    TLS = "tls"
-    SERVICE = "service"
-
-    @property
-    def needs_a_human(self) -> bool:
-        """Whether waiting alone is unlikely to help."""
-        return self in (FailureKind.NAME, FailureKind.TLS, FailureKind.SERVICE)
-
-
-def kind_of(error: BaseException) -> FailureKind:
-    """Classify why an attempt failed; a group by its first leaf.
-
-    >>> kind_of(ConnectionRefusedError()).value, kind_of(socket.gaierror()).value
-    ('network', 'name')
-    """
-    match next(leaves(error)):
-        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
-            return FailureKind.NETWORK  # The peer went away; nothing is wrong with its certificate.
-        case ssl.SSLError():
-            return FailureKind.TLS
-        case socket.gaierror():
-            return FailureKind.NAME
-        case TimeoutError() | trio.TooSlowError():
-            return FailureKind.TIMEOUT
-        case OSError() | EOFError() | trio.BrokenResourceError() | trio.ClosedResourceError():
-            return FailureKind.NETWORK
-        case _:
-            return FailureKind.SERVICE
 
 
 @attrs.frozen(kw_only=True)
 class ConnectionEvent(Event):
-    """Something that happened to the connection to *service*."""
+    """Something that happened to the connection to *service*, after *repeats* others like it.
+
+    See `resprout.actors.connection.repeats` for which of the repeats are in the log.
+    """
 
     service: str
+    repeats: int = 0
+
+    def log_level(self) -> str:
+        """Debug, but for the first of many and some of the others."""
+        return self.news_level() if is_loud(self.repeats) else "debug"
+
+    def news_level(self) -> str:
+        """The log level if it is news."""
+        return self.level
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +35,7 @@ class ConnectionChanged(ConnectionEvent):
     new: ConnectionState
     why: str
 
-    def log_level(self) -> str:
+    def news_level(self) -> str:
         """What else happened has an event of its own: a lost link, a failed attempt, a recovery."""
         match self.new:
             case Degraded():
@@ -82,12 +50,14 @@ class ConnectionChanged(ConnectionEvent):
 class AttemptFailed(ConnectionEvent):
     """An attempt to connect failed. *attempt* failures in a row now; the next try is in *retry_after* s."""
 
-    level = "warning"
-
     attempt: int
     error: Exception
     kind: FailureKind
     retry_after: float
+
+    def news_level(self) -> str:
+        """What waiting alone will not mend is an error at once."""
+        return "error" if self.kind.needs_a_human else "warning"
 
 
 @attrs.frozen(kw_only=True)
@@ -115,3 +85,24 @@ class Recovered(ConnectionEvent):
 
     duration: float
     attempt: int
+
+
+@attrs.frozen(kw_only=True)
+class LinkReplaced(ConnectionEvent):
+    """A new link has taken over from one that was well; that one ends when its calls are done. *why* says who asked."""
+
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class RotationFailed(ConnectionEvent):
+    """A link that was to be replaced stays, as no other could be made. The next try is in *retry_after* s."""
+
+    attempt: int
+    error: Exception
+    kind: FailureKind
+    retry_after: float
+
+    def news_level(self) -> str:
+        """As for `AttemptFailed`."""
+        return "error" if self.kind.needs_a_human else "warning"

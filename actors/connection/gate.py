@@ -20,13 +20,16 @@ from resprout.actors.connection.events import (
     AttemptFailed,
     ConnectionChanged,
     LinkLost,
+    LinkReplaced,
     ProbeMissed,
     Recovered,
-    kind_of,
+    RotationFailed,
 )
+from resprout.actors.connection.failure_kind import kind_of
 from resprout.actors.connection.fuse import Fuse
 from resprout.actors.connection.link import Drainable, L
 from resprout.actors.connection.policy import KeeperPolicy
+from resprout.actors.connection.repeats import Repeats
 from resprout.actors.connection.states import (
     BackingOff,
     Connecting,
@@ -36,6 +39,7 @@ from resprout.actors.connection.states import (
     Ready,
     Stopped,
 )
+from resprout.runtime.backoff import delay
 from resprout.runtime.breaker_rules import Closed
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.events import Event
@@ -51,6 +55,7 @@ class Gate(Generic[L]):
         state: A frozen value to match on; see `resprout.actors.connection.states`.
         live: The link while it serves and the circuit breaker lets calls pass, else None. Read-only for clients.
         fuse: The circuit breaker of this connection.
+        rotation: Why the live link is to be replaced; None if it is not.
         last_error: Why the last attempt failed or the last link died.
     """
 
@@ -70,6 +75,7 @@ class Gate(Generic[L]):
         self.fuse = Fuse(
             service, policy.breaker, random=random, emit=emit, actor=actor, changed=self._fuse_changed
         )
+        self.rotation: str | None = None
         self._link: L | None = None
         self._emit, self._actor, self._random = emit, actor, random
         self._attempt = trio.CancelScope()
@@ -80,6 +86,7 @@ class Gate(Generic[L]):
         self._up_since = 0.0
         self._down_since: float | None = None
         self._attempts = 0
+        self._repeats = Repeats()
 
     # What clients use.
 
@@ -138,11 +145,19 @@ class Gate(Generic[L]):
         if link is not self._link:
             return
         now = trio.current_time()
-        self._link = self.live = None
+        self._link = self.live = self.rotation = None
         self.last_error, self._down_since = why, now
         up_for = now - self._up_since
         self._move(states.link_lost(self.state, now, self.policy, self._random), sentence(why))
-        self._emit(LinkLost(actor=self._actor, service=self.service, error=why, up_for=up_for))
+        self._emit(
+            LinkLost(
+                actor=self._actor,
+                service=self.service,
+                error=why,
+                up_for=up_for,
+                repeats=self._repeats.count(LinkLost, now),
+            )
+        )
 
     def impaired(self, link: L, why: str) -> None:
         """*link* works only in part; calls still pass. Two clean probes in a row end it."""
@@ -163,6 +178,18 @@ class Gate(Generic[L]):
             self.nudge()
         else:
             self.lost(self._link, errors.Unavailable(self.service, f"asked to reconnect: {why}"))
+
+    def rotate(self, why: str) -> None:
+        """Make a new link, with what credentials and addresses there are now, and let it take over; no call fails.
+
+        The old one serves until then, and after it has 60 s for calls in flight. Tried until it works. Without a
+        link the same as `nudge`: each attempt asks for credentials anyway.
+        """
+        if self._link is None:
+            self.nudge()
+        else:
+            self.rotation = why
+            self._wake()
 
     def drain(self) -> None:
         """Take no new work; the keeper stops when calls in flight are done or `drain_timeout` is over."""
@@ -308,9 +335,45 @@ class Gate(Generic[L]):
         self._move(states.attempt_succeeded(self.state, now, self.policy, self._random), "connected")
         if down_since is not None:
             self._emit(
-                Recovered(actor=self._actor, service=self.service, duration=now - down_since, attempt=attempt)
+                Recovered(
+                    actor=self._actor,
+                    service=self.service,
+                    duration=now - down_since,
+                    attempt=attempt,
+                    repeats=self._repeats.count(Recovered, now),
+                )
             )
         return True
+
+    def replace(self, old: L, new: L) -> bool:
+        """Let *new* take over from *old*; False if *old* is not the live one any more."""
+        if old is not self._link:
+            return False
+        now, why = trio.current_time(), self.rotation or ""
+        self.rotation, self._up_since = None, now
+        self._link = new
+        self.live = new if self.fuse.passes else None
+        self._move(states.replaced(self.state, now, self.policy, self._random), "replaced")
+        repeats = self._repeats.count(LinkReplaced, now)
+        self._emit(LinkReplaced(actor=self._actor, service=self.service, why=why, repeats=repeats))
+        return True
+
+    def rotation_failed(self, error: Exception, failures: int) -> float:
+        """No link could be made to take over, *failures* times in a row; returns when to try again, in seconds."""
+        kind = kind_of(error)
+        pause = delay(self.policy.backoff, failures, self._random)
+        self._emit(
+            RotationFailed(
+                actor=self._actor,
+                service=self.service,
+                attempt=failures,
+                error=error,
+                kind=kind,
+                retry_after=pause,
+                repeats=self._repeats.count((RotationFailed, kind), trio.current_time()),
+            )
+        )
+        return pause
 
     def next_probe(self) -> float:
         """The moment of the next probe; infinite while there is no link."""
@@ -326,7 +389,8 @@ class Gate(Generic[L]):
         """A probe of *link* failed."""
         if link is not self._link:
             return
-        self._emit(ProbeMissed(actor=self._actor, service=self.service, error=error))
+        repeats = self._repeats.count(ProbeMissed, trio.current_time())
+        self._emit(ProbeMissed(actor=self._actor, service=self.service, error=error, repeats=repeats))
         why = f"probe missed: {sentence(error)}"
         after = states.probe_missed(self.state, trio.current_time(), self.policy, self._random, why)
         if isinstance(after, BackingOff):
@@ -352,14 +416,16 @@ class Gate(Generic[L]):
         after = states.attempt_failed(self.state, now, self.policy, self._random)
         self._move(after, sentence(error))
         if isinstance(after, BackingOff):
+            kind = kind_of(error)
             self._emit(
                 AttemptFailed(
                     actor=self._actor,
                     service=self.service,
                     attempt=after.attempt,
                     error=error,
-                    kind=kind_of(error),
+                    kind=kind,
                     retry_after=after.until - now,
+                    repeats=self._repeats.count(kind, now),
                 )
             )
 
@@ -371,7 +437,14 @@ class Gate(Generic[L]):
         self._wake()
         if type(after) is not type(before):
             self._emit(
-                ConnectionChanged(actor=self._actor, service=self.service, old=before, new=after, why=why)
+                ConnectionChanged(
+                    actor=self._actor,
+                    service=self.service,
+                    old=before,
+                    new=after,
+                    why=why,
+                    repeats=self._repeats.count(after.name, trio.current_time()),
+                )
             )
 
     def _see_what_is_unproven(self) -> None:

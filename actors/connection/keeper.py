@@ -29,6 +29,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Generic
 
+import attrs
 import trio
 
 from resprout.actors.connection.gate import Gate
@@ -42,6 +43,33 @@ from resprout.runtime.events import Event
 __all__ = ["Connect", "Drainable", "Gate", "Keeper", "KeeperPolicy", "Link"]
 
 Connect = Callable[[trio.Nursery], Awaitable[L]]
+
+
+@attrs.define(eq=False)
+class Life(Generic[L]):
+    """One attempt and the life of the link it leads to.
+
+    Attributes:
+        nursery: Where it runs.
+        heir_of: The live link that it is to take over from, if it is to.
+        former: The life of that link.
+        attempt: Ends the attempt, if it is to take over.
+        decided: The attempt is over.
+        over: The keeper need not wait for it any more: it has ended, or another took over.
+        ended: Nothing of it is left.
+        failure: Why the attempt to take over failed.
+        retired: Another has taken over.
+    """
+
+    nursery: trio.Nursery
+    heir_of: L | None = None
+    former: "Life[L] | None" = None
+    attempt: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    decided: trio.Event = attrs.field(factory=trio.Event)
+    over: trio.Event = attrs.field(factory=trio.Event)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    failure: Exception | None = None
+    retired: bool = False
 
 
 class Keeper(Generic[L]):
@@ -68,6 +96,7 @@ class Keeper(Generic[L]):
     ) -> None:
         self.gate: Gate[L] = Gate(service, emit=emit, actor=actor, random=random, policy=policy)
         self._connect, self._policy = connect, policy
+        self._present: Life[L] | None = None
 
     async def run(self) -> None:
         """Keep the connection until cancelled or drained.
@@ -75,15 +104,28 @@ class Keeper(Generic[L]):
         Raises:
             Exception: Only a programming error, in the driver or here.
         """
+        failure: Exception | None = None
         try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            failure = _failure_of(group)
+        finally:
+            self.gate.stopped("the keeper has ended")
+        if failure is not None:
+            raise failure
+
+    async def _run(self) -> None:
+        async with trio.open_nursery() as lives:
             while not isinstance(self.gate.state, Stopped):
                 await trio.lowlevel.checkpoint()  # Even a connect without a checkpoint cannot block the loop.
                 if isinstance(self.gate.state, Connecting):
-                    await self._one_life()
+                    self._present = Life(lives)
+                    lives.start_soon(self._one_life, self._present)
+                    while not self._present.over.is_set():  # After a rotation it is another.
+                        await self._present.over.wait()
                 else:
                     await self._wait_for_retry()
-        finally:
-            self.gate.stopped("the keeper has ended")
+            lives.cancel_scope.cancel()  # A link that another has taken over from has had its time.
 
     async def _wait_for_retry(self) -> None:
         """Sleep out the backoff; a nudge or a drain cuts it short."""
@@ -93,33 +135,43 @@ class Keeper(Generic[L]):
             self.gate.retry_if_due()
         await trio.lowlevel.checkpoint()
 
-    async def _one_life(self) -> None:
+    async def _one_life(self, life: Life[L]) -> None:
         """One attempt and, if it works, the whole life of its link."""
         failure: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
-                failure = await self._attempt_and_serve(nursery)
+                failure = await self._attempt_and_serve(life, nursery)
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             failure = _failure_of(group)
-        if failure is not None:
-            if is_programming_error(failure):
-                raise failure
+        finally:
+            for event in (life.decided, life.over, life.ended):
+                event.set()
+        if failure is None:
+            return
+        if is_programming_error(failure):
+            raise failure
+        if life is self._present:
             self.gate.life_failed(failure)
+        else:
+            life.failure = failure
 
-    async def _attempt_and_serve(self, nursery: trio.Nursery) -> Exception | None:
+    async def _attempt_and_serve(self, life: Life[L], nursery: trio.Nursery) -> Exception | None:
         """Return the error that ended the attempt, or None if it worked or was called off."""
         try:
-            link = await self._attempt(nursery)
+            link = await self._attempt(life, nursery)
         except Exception as error:  # noqa: BLE001 - whoever calls `_one_life` judges it.
             return error
         if link is not None:
-            await self._serve(link, nursery)
+            await self._serve(life, link, nursery)
         return None
 
-    async def _attempt(self, nursery: trio.Nursery) -> L | None:
+    async def _attempt(self, life: Life[L], nursery: trio.Nursery) -> L | None:
         """Connect and probe within one deadline; None if a stop was asked for meanwhile."""
-        with self.gate.attempting() as scope:
+        timeout = self._policy.attempt_timeout
+        with life.attempt if life.heir_of is not None else self.gate.attempting() as scope:
+            if life.heir_of is not None:
+                scope.deadline = trio.current_time() + timeout
             link = await self._connect(nursery)
             try:
                 await link.probe()
@@ -128,15 +180,29 @@ class Keeper(Generic[L]):
                     await self._close(link)
                 raise
             return link
-        if scope.cancelled_caught and isinstance(self.gate.state, Connecting):
-            raise TimeoutError(f"no connection within {self._policy.attempt_timeout:g} s")
+        if scope.cancelled_caught and trio.current_time() >= scope.deadline:
+            raise TimeoutError(f"no connection within {timeout:g} s")
         return None
 
-    async def _serve(self, link: L, nursery: trio.Nursery) -> None:
-        """Let calls pass to *link* until it is lost or drained, then close it."""
+    def _opens(self, life: Life[L], link: L) -> bool:
+        """Let calls pass to *link*; False if it is not wanted any more."""
+        if life.heir_of is None:
+            return self.gate.open(link)
+        former = self._present
+        if former is None or not self.gate.replace(life.heir_of, link):
+            return False
+        former.retired, self._present = True, life
+        former.over.set()
+        return True
+
+    async def _serve(self, life: Life[L], link: L, nursery: trio.Nursery) -> None:
+        """Let calls pass to *link* until it is lost, drained or replaced, then close it."""
         try:
-            if self.gate.open(link):
-                await self._watch(link)
+            if self._opens(life, link):
+                life.decided.set()
+                await self._watch(life, link)
+            if life.retired:
+                await self._retire(link)
         finally:
             # Still open: a task of the link failed and cancelled its nursery, or the keeper itself ends.
             if self.gate.held is link and nursery.cancel_scope.cancel_called:
@@ -146,16 +212,45 @@ class Keeper(Generic[L]):
             with trio.move_on_after(self._policy.close_timeout, shield=True):
                 await self._close(link)
 
-    async def _watch(self, link: L) -> None:
+    async def _watch(self, life: Life[L], link: L) -> None:
         async with trio.open_nursery() as watchers:
             watchers.start_soon(self._watch_for_loss, link)
             watchers.start_soon(self._keep_probing, link)
             watchers.start_soon(self._keep_trying_the_breaker, link)
+            watchers.start_soon(self._replace_when_asked, life, link)
             while self.gate.held is link:
                 await self.gate.changed()
             if isinstance(self.gate.state, Draining):
                 await self._drain(link, self.gate.state.until)
             watchers.cancel_scope.cancel()
+
+    async def _replace_when_asked(self, life: Life[L], link: L) -> None:
+        """Make another link while this one serves, until one works; it takes over by itself."""
+        failures = 0
+        while True:
+            while self.gate.rotation is None:
+                await self.gate.changed()
+            if life.former is not None:
+                await life.former.ended.wait()  # At most one link drains at a time.
+                life.former = None
+            heir = Life(life.nursery, heir_of=link, former=life)
+            life.nursery.start_soon(self._one_life, heir)
+            try:
+                await heir.decided.wait()
+            finally:
+                if self._present is not heir:
+                    heir.attempt.cancel()  # The old link was lost: from now on, one attempt at a time again.
+            failures += 1
+            if heir.failure is not None:
+                await trio.sleep(self.gate.rotation_failed(heir.failure, failures))
+
+    async def _retire(self, link: L) -> None:
+        """Give calls in flight their time."""
+        with trio.move_on_after(self._policy.rotation_drain):
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(_end_after, link.wait_lost, waiting.cancel_scope)
+                if isinstance(link, Drainable):
+                    waiting.start_soon(_end_after, link.wait_idle, waiting.cancel_scope)
 
     async def _watch_for_loss(self, link: L) -> None:
         try:
@@ -238,6 +333,11 @@ class Keeper(Generic[L]):
             await link.aclose()
         except Exception as error:  # noqa: BLE001 - judged at once; a dead link may well fail to close.
             _remote(error)
+
+
+async def _end_after(wait: Callable[[], Awaitable[object]], scope: trio.CancelScope) -> None:
+    await wait()
+    scope.cancel()
 
 
 def _remote(error: Exception) -> Exception:

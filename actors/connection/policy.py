@@ -29,6 +29,7 @@ class KeeperPolicy:
         degraded_probe_every: Between two probes of a degraded link.
         nudge_every: A nudge brings an attempt forward at most this often.
         drain_timeout: For calls in flight when the connection is asked to drain.
+        rotation_drain: For calls in flight on a link that another has taken over from.
         close_timeout: For closing a link in good order.
         max_waiters: Callers that may wait for the link at one time; more are refused at once.
         breaker: When the circuit breaker opens because calls over a live link fail.
@@ -46,6 +47,7 @@ class KeeperPolicy:
     degraded_probe_every: float = 5.0
     nudge_every: float = 1.0
     drain_timeout: float = 10.0
+    rotation_drain: float = 60.0
     close_timeout: float = 2.0
     max_waiters: int = 10_000
     breaker: BreakerPolicy = DEFAULT_BREAKER
@@ -61,6 +63,7 @@ class KeeperPolicy:
                 "degraded_probe_every",
                 "nudge_every",
                 "drain_timeout",
+                "rotation_drain",
                 "close_timeout",
             )
         }

@@ -100,6 +100,18 @@ def attempt_succeeded(
             assert_never(state)
 
 
+def replaced(state: ConnectionState, now: float, policy: KeeperPolicy, rng: random.Random) -> ConnectionState:
+    """A new link, which has passed handshake and probe, has taken the place of the live one."""
+    match state:
+        case Ready() | Degraded():
+            failures = remembered_failures(state, now, policy)
+            return Ready(since=now, next_probe=now + probe_interval(policy, rng), failures=failures)
+        case Connecting() | BackingOff() | Draining() | Stopped():
+            return state
+        case _:
+            assert_never(state)
+
+
 def attempt_failed(
     state: ConnectionState, now: float, policy: KeeperPolicy, rng: random.Random
 ) -> ConnectionState:

@@ -4,6 +4,7 @@ The first three are answers, so they go to the caller and say nothing against th
 gives no answer at all is told as for every service: `Unavailable`, `DeadlineExceeded`, `OutcomeUnknown`.
 """
 
+from resprout.actors.connection.failure_kind import FailureKind, failure_kind
 from resprout.runtime.errors import ReplyError, Sent
 
 
@@ -58,3 +59,8 @@ class NotAnswered(Exception):
     ) -> None:
         super().__init__(str(why) or repr(why))
         self.why, self.sent, self.timed_out, self.retry_after = why, sent, timed_out, retry_after
+
+
+failure_kind.register(SessionLost, lambda _error: FailureKind.NETWORK)
+failure_kind.register(CredentialsRefused, lambda _error: FailureKind.AUTH)
+failure_kind.register(CannotStart, lambda _error: FailureKind.NAME)

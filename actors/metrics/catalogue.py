@@ -10,7 +10,7 @@ from resprout.actors.metrics.family import PREFIX, About, Family, Kind
 
 EXITS: Final = ("normal", "shutdown", "killed", "crashed")
 CONNECTION_STATES: Final = ("connecting", "ready", "degraded", "backing_off", "draining", "stopped")
-FAILURES: Final = ("network", "timeout", "name", "tls", "service")
+FAILURES: Final = ("network", "timeout", "name", "tls", "auth", "protocol", "service")
 BREAKER_STATES: Final = ("closed", "open", "half_open", "forced_open", "forced_closed")
 OUTCOMES: Final = ("success", "failure", "ignored", "cancelled")
 SLOTS: Final = ("empty", "connecting", "idle", "in_use")
@@ -102,6 +102,19 @@ CHANGES = _counted(
     state=CONNECTION_STATES,
 )
 LOST = _counted("connection_losses_total", "Live links that died.", _CONNECTION, "service")
+ROTATIONS = _counted(
+    "connection_rotations_total",
+    "New links that took over from a live one, on request.",
+    _CONNECTION,
+    "service",
+)
+FAILED_ROTATIONS = _counted(
+    "connection_rotation_failures_total",
+    "Attempts to make such a link that failed.",
+    _CONNECTION,
+    "service",
+    kind=FAILURES,
+)
 PROBES_MISSED = _counted(
     "connection_probes_missed_total", "Health probes of the link that failed.", _CONNECTION, "service"
 )

@@ -6,6 +6,7 @@ from functools import partial
 
 import attrs
 
+import resprout.actors.postgres.kinds as _kinds  # noqa: F401 - teaches which errors need a human.
 from resprout.actors.connection.actor import Connection, Status
 from resprout.actors.connection.gate import Gate
 from resprout.actors.postgres.asyncpg_driver import AsyncpgDriver

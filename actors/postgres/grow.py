@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from resprout.actors.connection.events import AttemptFailed, kind_of
+from resprout.actors.connection.events import AttemptFailed
+from resprout.actors.connection.failure_kind import kind_of
 from resprout.actors.postgres.pool_rules import slot_to_open
 from resprout.runtime.backoff import delay
 from resprout.runtime.classify import is_programming_error
@@ -66,6 +67,7 @@ async def _back_off(pool: Pool, failures: int, error: Exception) -> None:
             error=error,
             kind=kind_of(error),
             retry_after=pause,
+            repeats=failures - 1,
         )
     )
     with trio.move_on_after(pause):

@@ -4,6 +4,7 @@ import ssl
 
 import attrs
 
+import resprout.actors.redis.kinds as _kinds  # noqa: F401 - teaches which errors need a human.
 from resprout.actors.connection.actor import Connection
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
 from resprout.actors.redis.connect import RedisConnect, UrlSource

@@ -5,8 +5,10 @@ from resprout.actors.connection.events import (
     AttemptFailed,
     ConnectionChanged,
     LinkLost,
+    LinkReplaced,
     ProbeMissed,
     Recovered,
+    RotationFailed,
 )
 from resprout.actors.connection.states import Connecting, Ready
 from resprout.actors.metrics import catalogue as metrics
@@ -33,6 +35,16 @@ def attempt_failed(event: AttemptFailed) -> Increments:
 @increments.register
 def link_lost(event: LinkLost) -> Increments:
     return one(metrics.LOST, event.service)
+
+
+@increments.register
+def link_replaced(event: LinkReplaced) -> Increments:
+    return one(metrics.ROTATIONS, event.service)
+
+
+@increments.register
+def rotation_failed(event: RotationFailed) -> Increments:
+    return one(metrics.FAILED_ROTATIONS, event.service, event.kind.value)
 
 
 @increments.register

@@ -13,7 +13,7 @@ import trustme
 from trio.testing import MockClock
 
 from resprout.actors.connection.dial import dial, dial_tls
-from resprout.actors.connection.events import FailureKind, kind_of
+from resprout.actors.connection.failure_kind import FailureKind, kind_of
 
 
 @asynccontextmanager

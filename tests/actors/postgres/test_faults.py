@@ -315,7 +315,7 @@ async def test_a_wrong_password_is_loud_and_heals_when_it_is_put_right(
             assert isinstance(caught.value.cause, asyncpg.InvalidPasswordError)
             (first, *_) = it.seen(AttemptFailed)
             assert isinstance(first, AttemptFailed)
-            assert first.kind is FailureKind.SERVICE
+            assert first.kind is FailureKind.AUTH
             assert first.kind.needs_a_human
             assert "wrong" not in str(caught.value)
             password = "right"
