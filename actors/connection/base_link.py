@@ -13,8 +13,8 @@ Callers run its methods with `LinkClient.call`.
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import ClassVar, Final
 
 import attrs
@@ -39,6 +39,10 @@ class CutOff(ConnectionError):
     """A call ended in the middle, so the link was closed: what comes next over it could be the old answer."""
 
 
+class LinkDied(ConnectionError):
+    """The link died under this call."""
+
+
 class NeverBegun(ConnectionError):
     """The link died before this call could begin: nothing was sent."""
 
@@ -61,6 +65,7 @@ class BaseLink(ABC):
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
     _lost: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)
     _why: Exception | None = attrs.field(default=None, init=False, repr=False)
+    _calls: set[trio.CancelScope] = attrs.field(factory=set, init=False, repr=False)
     _under_way: int = attrs.field(default=0, init=False, repr=False)
     _idle: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)
 
@@ -81,10 +86,29 @@ class BaseLink(ABC):
         return True
 
     def lose(self, why: Exception) -> None:
-        """Say that the link is dead, for instance from a task of the driver that reads from it."""
+        """Say that the link is dead, for instance from a task of the driver that reads from it.
+
+        All calls under way or in line end at once.
+        """
         if self._why is None:
             self._why = why
             self._lost.set()
+            for call in self._calls:
+                call.cancel()
+
+    @property
+    def why_lost(self) -> Exception | None:
+        """Why the link is dead; None while it lives."""
+        return self._why
+
+    @contextmanager
+    def ended_with(self, call: trio.CancelScope) -> Iterator[None]:
+        """Cancel *call* if the link dies meanwhile."""
+        self._calls.add(call)
+        try:
+            yield
+        finally:
+            self._calls.discard(call)
 
     async def wait_lost(self) -> Exception:
         """For the keeper: why, once the link is dead."""

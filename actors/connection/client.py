@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import trio
 
 from resprout.actors.connection.actor import Connection
-from resprout.actors.connection.base_link import BaseLink, NeverBegun
+from resprout.actors.connection.base_link import BaseLink, LinkDied, NeverBegun
 from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.connection.states import Stopped
@@ -116,13 +116,14 @@ class LinkClient(Generic[B]):
                 if is_programming_error(error):
                     raise
                 never_begun = isinstance(error, NeverBegun)
-                cause = error.__cause__ if never_begun and isinstance(error.__cause__, Exception) else error
+                below = error.__cause__ if isinstance(error, NeverBegun | LinkDied) else None
+                cause = below if isinstance(below, Exception) else error
                 gate.lost(link, cause)
                 if isinstance(error, TimeoutError | trio.TooSlowError):
                     gate.failed(error)
                 sent = sent if never_begun else Sent.MAYBE
                 if sent is not Sent.NO and not self._idempotent:
-                    raise self._given_up(gate, error, sent, late=False) from error
+                    raise self._given_up(gate, cause, sent, late=False) from cause
             else:
                 gate.succeeded()
                 return result
@@ -130,11 +131,13 @@ class LinkClient(Generic[B]):
     async def _run(self, service: str, link: B, deadline: float, method: Callable[[B], Awaitable[R]]) -> R:
         """One attempt over *link*, in turn."""
         began = False
-        with trio.move_on_at(deadline) as scope:
+        with trio.CancelScope(deadline=deadline) as scope, link.ended_with(scope):
             async with link.turn(service):
                 began = True
                 return await method(link)
         assert scope.cancelled_caught
+        if trio.current_time() < deadline and link.why_lost is not None:
+            raise (LinkDied if began else NeverBegun)(sentence(link.why_lost)) from link.why_lost
         raise _Late(began=began)
 
     async def _find(self, deadline: float, sent: Sent, cause: Exception | None) -> tuple[Gate[B], B]:

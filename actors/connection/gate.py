@@ -16,6 +16,7 @@ import trio
 
 import resprout.actors.connection.states as states
 import resprout.runtime.errors as errors
+from resprout.actors.connection.base_link import BaseLink
 from resprout.actors.connection.events import (
     AttemptFailed,
     ConnectionChanged,
@@ -147,6 +148,8 @@ class Gate(Generic[L]):
         now = trio.current_time()
         self._link = self.live = self.rotation = None
         self.last_error, self._down_since = why, now
+        if isinstance(link, BaseLink):
+            link.lose(why)
         up_for = now - self._up_since
         self._move(states.link_lost(self.state, now, self.policy, self._random), sentence(why))
         self._emit(

@@ -32,6 +32,7 @@ from typing import Generic
 import attrs
 import trio
 
+from resprout.actors.connection.base_link import BaseLink
 from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.link import Drainable, L, Link
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
@@ -329,6 +330,8 @@ class Keeper(Generic[L]):
         self.gate.drained()
 
     async def _close(self, link: L) -> None:
+        if isinstance(link, BaseLink):
+            link.lose(ConnectionError("the link was closed"))
         try:
             await link.aclose()
         except Exception as error:  # noqa: BLE001 - judged at once; a dead link may well fail to close.

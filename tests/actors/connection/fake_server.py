@@ -50,15 +50,22 @@ class FakeServer:
     attempts: list[float] = attrs.field(factory=list)
     links: list[FakeLink] = attrs.field(factory=list)
     make_link: Callable[[], FakeLink] = FakeLink
+    connecting: int = 0
+    most_connecting: int = 0
     on_connect: Callable[[trio.Nursery, FakeLink], None] | None = None
 
     async def connect(self, nursery: trio.Nursery) -> FakeLink:
         self.attempts.append(trio.current_time())
-        if self.hangs:
-            await trio.sleep_forever()
-        await trio.sleep(0.02)
+        self.connecting += 1
+        self.most_connecting = max(self.most_connecting, self.connecting)
+        try:
+            if self.hangs:
+                await trio.sleep_forever()
+            await trio.sleep(0.02)
+        finally:
+            self.connecting -= 1
         if not self.up:
-            raise self.error
+            raise self.error.with_traceback(None)  # Else it would grow with each attempt.
         link = self.make_link()
         link.answers = not self.bad_probes
         self.links.append(link)

@@ -194,6 +194,32 @@ async def test_a_call_whose_link_is_lost_is_unknown_or_made_again_if_that_is_saf
             assert isinstance(unknown.value.cause, EOFError)
 
 
+async def test_when_a_link_dies_all_calls_under_way_end_at_once(autojump_clock: MockClock) -> None:
+    async with open_shop(shop := Shop(together=True, takes=60.0)) as (_gate, client):
+        ended: list[float] = []
+
+        async def buy() -> None:
+            with pytest.raises(OutcomeUnknown, match="reset by the router"):
+                await client.using(timeout=100).call(ShopLink.buy, "tea")
+            ended.append(trio.current_time())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(buy)
+            await trio.sleep(10)
+            shop.links[0].lose(ConnectionResetError("reset by the router"))
+            now = trio.current_time()
+        assert ended == [now] * 20
+
+
+async def test_when_probes_lose_a_link_the_calls_on_it_end_too(autojump_clock: MockClock) -> None:
+    async with open_shop(shop := Shop(together=True, takes=600.0)) as (_gate, client):
+        shop.links[0].pings_in = 600.0
+        with pytest.raises(OutcomeUnknown, match="no answer to the probe"):
+            await client.using(timeout=500).call(ShopLink.buy, "tea")
+        assert trio.current_time() < 45
+
+
 @pytest.mark.parametrize(("idempotent", "error"), [(False, OutcomeUnknown), (True, DeadlineExceeded)])
 async def test_a_call_ends_by_its_deadline_and_five_in_a_row_open_the_breaker(
     autojump_clock: MockClock, idempotent: bool, error: type[Exception]

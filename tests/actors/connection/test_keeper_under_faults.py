@@ -11,8 +11,9 @@ from trio.testing import MockClock
 from resprout.actors.connection.events import ConnectionChanged
 from resprout.actors.connection.keeper import Keeper
 from resprout.actors.connection.policy import KeeperPolicy
-from resprout.actors.connection.states import ConnectionState, Stopped
+from resprout.actors.connection.states import ConnectionState, Stopped, moves_by
 from resprout.runtime import errors
+from resprout.runtime.breaker_rules import Force
 from resprout.runtime.events import Event
 from tests.actors.connection.fake_server import FakeLink, FakeServer
 
@@ -31,6 +32,10 @@ FAULTS = (
     "reply",
     "reconnect",
     "check",
+    "rotate",
+    "calls fail",
+    "operator opens",
+    "operator closes",
 )
 schedules = st.lists(
     st.tuples(st.sampled_from(FAULTS), st.sampled_from([0.0, 0.01, 0.3, 5.0, 40.0])), max_size=40
@@ -73,6 +78,15 @@ class Fault:
                 gate.succeeded()
             case "reconnect":
                 gate.reconnect("asked")
+            case "rotate":
+                gate.rotate("asked")
+            case "calls fail":
+                for _ in range(5):
+                    gate.failed(TimeoutError("no answer"))
+            case "operator opens":
+                gate.fuse.breaker.force(Force.OPEN, by="ann", reason="test", seconds=30)
+            case "operator closes":
+                gate.fuse.breaker.force(Force.CLOSED, by="ann", reason="test", seconds=30)
             case "check":
                 with suppress(errors.ServiceError):
                     await gate.check()
@@ -80,10 +94,20 @@ class Fault:
 
 async def live_through(schedule: list[tuple[str, float]], seed: int) -> None:
     server, events = FakeServer(), list[Event]()
+
+    def check(event: Event) -> None:
+        """On every transition: an attempt runs or a timer is armed, unless it was asked to stop."""
+        events.append(event)
+        if isinstance(event, ConnectionChanged) and not isinstance(event.new, Stopped):
+            assert keeper.gate.state == event.new
+            now = trio.current_time()
+            assert now < moves_by(event.new, keeper.gate.policy) < now + 45
+            assert not keeper.gate.is_stuck()
+
     keeper: Keeper[FakeLink] = Keeper(
         "fake",
         server.connect,
-        emit=events.append,
+        emit=check,
         actor="app/fake",
         random=random.Random(seed),
         policy=KeeperPolicy(),
@@ -94,12 +118,19 @@ async def live_through(schedule: list[tuple[str, float]], seed: int) -> None:
         for what, wait in schedule:
             await fault.inflict(what)
             assert not keeper.gate.is_stuck()
-            assert sum(not link.closed for link in server.links) <= 2  # The live one and one being closed.
+            # The live one, one that drains after a rotation, and one being closed.
+            assert sum(not link.closed for link in server.links) <= 3
+            assert server.connecting <= 1
             await trio.sleep(wait)
         await fault.inflict("up")
         for link in server.links:
             link.hangs, link.answers = False, True
-        assert await keeper.gate.wait_link(trio.current_time() + 45) is server.links[-1]
+        breaker = 0.0 if keeper.gate.fuse.passes else 120.0  # However often it had opened.
+        link = await keeper.gate.wait_link(trio.current_time() + 45 + breaker)
+        assert not link.closed
+        await trio.sleep(130)  # No rotation is left undone, no old link left open.
+        assert keeper.gate.rotation is None
+        assert [link for link in server.links if not link.closed] == [keeper.gate.held]
         nursery.cancel_scope.cancel()
     assert all(link.closed for link in server.links)
     assert isinstance(keeper.gate.state, Stopped)
@@ -114,7 +145,7 @@ def assert_an_unbroken_chain(changes: list[ConnectionChanged]) -> None:
         kind = type(change.new)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(schedules, st.integers(0, 2**32))
 def test_whatever_the_faults_a_keeper_heals_within_45_seconds_of_their_end(
     schedule: list[tuple[str, float]], seed: int

@@ -25,6 +25,7 @@ Move: TypeAlias = Callable[[ConnectionState, float, random.Random], ConnectionSt
 
 MOVES: dict[str, Move] = {
     "attempt succeeded": lambda s, now, rng: states.attempt_succeeded(s, now, POLICY, rng),
+    "replaced": lambda s, now, rng: states.replaced(s, now, POLICY, rng),
     "attempt failed": lambda s, now, rng: states.attempt_failed(s, now, POLICY, rng),
     "link lost": lambda s, now, rng: states.link_lost(s, now, POLICY, rng),
     "proved": lambda s, now, rng: states.proved(s),
