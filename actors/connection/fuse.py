@@ -13,13 +13,11 @@ are well while its calls fail is let in again when the open time is over, and th
 import math
 import random
 from collections.abc import Callable
-from typing import Final
-
-import trio
+from typing import Final, assert_never
 
 from resprout.runtime.breaker import BreakerChanged, CircuitBreaker
 from resprout.runtime.breaker_policy import BreakerPolicy
-from resprout.runtime.breaker_rules import Closed, Force, Open, Override
+from resprout.runtime.breaker_rules import Closed, Force, HalfOpen, Open, Override
 from resprout.runtime.breakers import breakers
 from resprout.runtime.errors import CircuitOpen
 from resprout.runtime.events import Event
@@ -100,14 +98,21 @@ class Fuse:
         )
 
     def next_trial(self) -> float:
-        """The moment of the next trial, or at which an override ends; infinite while calls pass as usual."""
-        state = self.breaker.state
-        if isinstance(state, Closed):
-            return math.inf
-        if isinstance(state, Override):
-            return state.until
-        rejection = self.breaker.rejection()
-        return trio.current_time() + ((rejection.retry_after or 0.0) if rejection is not None else 0.0)
+        """The moment of the next trial, or at which an override ends; infinite while calls pass as usual.
+
+        A moment of the state, never one reckoned from now: on a real clock that would stay ahead for ever.
+        """
+        match self.breaker.state:
+            case Closed():
+                return math.inf
+            case Open(until=until) | Override(until=until):
+                return until
+            case HalfOpen(probes=probes) if self.breaker.rejection() is not None:
+                return min(until for _permit, until in probes)
+            case HalfOpen():
+                return -math.inf
+            case state:
+                assert_never(state)
 
     def probed(self, *, well: bool, took: float) -> None:
         """A probe, or an attempt to connect, ended *well* or not, after *took* seconds."""

@@ -70,6 +70,9 @@ STUCK = _counted("actor_stuck_total", "Actors that ran on after they were cancel
 BLOCKED = _counted(
     "loop_blocked_total", "Times the loop stood still in the code of an actor.", _ACTOR, "actor"
 )
+ALARM_FAILURES = _counted(
+    "alarm_failures_total", "Alarms of an actor, run by the runtime, that raised.", _ACTOR, "actor"
+)
 CAST_FAILURES = _counted(
     "cast_failures_total", "Casts answered with an error that nobody waits for.", _ACTOR, "actor"
 )

@@ -11,7 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from resprout.actors.metrics.catalogue import FAMILIES, READY
-from resprout.actors.metrics.family import Histogram, Kind
+from resprout.actors.metrics.family import About, Histogram, Kind
 from resprout.actors.metrics.survey import survey
 from resprout.actors.metrics.tallies import tallies_of
 
@@ -71,7 +71,9 @@ def merged(found: Survey, ready: bool | None) -> Mapping[Row, float]:
     """Zeros for what never happened, then what was counted, then what was read, which knows better."""
     values: dict[Row, float] = {}
     for family in FAMILIES:
-        if family.counted and family.kind is not Kind.HISTOGRAM:
+        # A breaker that has nothing to tell is forgotten with its connection; its rows are not.
+        lasting = family.counted or (family.about is About.BREAKER and family.kind is Kind.COUNTER)
+        if lasting and family.kind is not Kind.HISTOGRAM:
             values.update(((family, row), 0.0) for row in family.rows(found.subjects[family.about]))
     values |= found.tallies.counts
     values |= found.values

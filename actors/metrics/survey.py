@@ -93,11 +93,17 @@ class QueueFigures(Protocol):
 
 @attrs.define
 class Survey:
-    """What was found: *values*, and the things that were found, which have zeros for all that never happened."""
+    """What was found: *values*, and the *subjects*, which have zeros for all that never happened to them.
+
+    Subjects stay: a counter that vanished while its actor restarts would come back as a new one.
+    """
 
     tallies: Tallies
     values: defaultdict[Row, float] = attrs.field(factory=lambda: defaultdict(float))
-    subjects: defaultdict[About, set[str]] = attrs.field(factory=lambda: defaultdict(set))
+    subjects: defaultdict[About, set[str]] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.subjects = self.tallies.subjects
 
     def set(self, family: Family, *labels: str, to: float) -> None:
         """This is the value."""

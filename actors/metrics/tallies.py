@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from resprout.actors.metrics import catalogue
-from resprout.actors.metrics.family import Family, Histogram, Kind
+from resprout.actors.metrics.family import About, Family, Histogram, Kind
 from resprout.actors.metrics.increments import Increment, increments
 from resprout.actors.metrics.labels import Labels
 from resprout.actors.metrics.rules import engine as _engine  # noqa: F401 - registers its rules.
@@ -35,6 +35,7 @@ class Tallies:
         self.labels = labels
         self.counts: defaultdict[Row, float] = defaultdict(float)
         self.histograms: dict[Row, Histogram] = {}
+        self.subjects: defaultdict[About, set[str]] = defaultdict(set)
         self._late = dict(LATE_RULES)
 
     def __call__(self, event: Event) -> None:

@@ -7,7 +7,7 @@ from resprout.actors.metrics.increments import Increments, increments, one
 from resprout.runtime.breaker import BreakerChanged
 from resprout.runtime.events import SubscriberFailed
 from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
-from resprout.runtime.lifecycle import ActorExited, ActorRestarting, ActorStuck, CastFailed
+from resprout.runtime.lifecycle import ActorExited, ActorRestarting, ActorStuck, AlarmFailed, CastFailed
 from resprout.runtime.watchdog import LoopBlocked
 from resprout.supervisors.supervisor import LimitReached
 
@@ -32,6 +32,11 @@ def stuck(event: ActorStuck) -> Increments:
 @increments.register
 def blocked(event: LoopBlocked) -> Increments:
     return one(metrics.BLOCKED, event.actor)
+
+
+@increments.register
+def alarm_failed(event: AlarmFailed) -> Increments:
+    return one(metrics.ALARM_FAILURES, event.actor)
 
 
 @increments.register

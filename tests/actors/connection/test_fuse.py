@@ -92,6 +92,14 @@ async def test_it_closes_by_itself_when_the_time_is_over_and_nobody_calls(autoju
     assert changes == ["open", "half_open", "closed"]
 
 
+async def test_on_a_real_clock_too_it_takes_no_more_than_a_few_probes() -> None:
+    policy = BreakerPolicy(open_for=0.1, open_cap=1.0)
+    async with kept(keeper_of(server := FakeServer(), breaker=policy)) as gate:
+        fail(gate)
+        assert await gate.wait_link(trio.current_time() + 2) is server.link
+        assert len(server.link.probes) <= 4
+
+
 async def test_a_trial_that_fails_opens_it_again_for_longer(autojump_clock: MockClock) -> None:
     async with kept(keeper_of(server := FakeServer())) as gate:
         fail(gate)
