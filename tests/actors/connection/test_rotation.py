@@ -79,6 +79,15 @@ async def test_there_is_a_live_link_at_every_moment_of_a_hundred_rotations(autoj
             assert sum(not link.closed for link in server.links) <= 2
 
 
+async def test_at_most_one_link_drains_however_often_somebody_asks(autojump_clock: MockClock) -> None:
+    async with kept(server := FakeServer()) as gate:
+        for _ in range(300):
+            gate.rotate("again")
+            await trio.sleep(1)
+            assert sum(not link.closed for link in server.links) <= 2
+        assert 5 <= len(server.links) <= 7
+
+
 async def test_a_new_link_that_cannot_be_made_is_tried_again_and_the_old_one_stays(
     autojump_clock: MockClock,
 ) -> None:
@@ -118,6 +127,7 @@ async def test_a_link_that_is_lost_while_it_is_replaced_leaves_one_attempt_at_a_
         await wait_all_tasks_blocked()
         assert isinstance(gate.state, BackingOff)
         assert gate.rotation is None
+        assert server.connecting == 0
         server.hangs = False
         await trio.sleep(1)
         assert gate.live is server.links[1]
