@@ -15,6 +15,7 @@ except ImportError as _error:
 from resprout.actors.connection.on_down import FAIL_FAST, WAIT, OnDown
 from resprout.actors.postgres.actor import PoolStatus, PostgresPool
 from resprout.actors.postgres.client import PostgresClient
+from resprout.actors.postgres.commits import CommitOutcome, CommitUnknown, TransactionId
 from resprout.actors.postgres.connect import DsnSource
 from resprout.actors.postgres.dsn import check_dsn
 from resprout.actors.postgres.events import ConnectionClosed, ConnectionOpened, HeldTooLong, PoolRefused
@@ -30,6 +31,8 @@ __all__ = [
     "FAIL_FAST",
     "WAIT",
     "Census",
+    "CommitOutcome",
+    "CommitUnknown",
     "ConnectionClosed",
     "ConnectionOpened",
     "DsnSource",
@@ -44,5 +47,6 @@ __all__ = [
     "PostgresConnection",
     "PostgresPool",
     "Record",
+    "TransactionId",
     "check_dsn",
 ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncpg
 import trio
 
+from resprout.actors.postgres.commits import ASK_ID, CAN_TELL, parse_id
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
 from resprout.actors.postgres.dsn import tls_choice
 from resprout.actors.postgres.loop import TrioLoop
@@ -24,6 +25,8 @@ from resprout.runtime.errors import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+
+    from resprout.actors.postgres.commits import TransactionId
 
 T = TypeVar("T")
 
@@ -69,13 +72,19 @@ class AsyncpgDriver:
         except BaseException:
             loop.stop()
             raise
-        return AsyncpgConnection(raw, loop, on_closed)
+        connection = AsyncpgConnection(raw, loop, on_closed)
+        try:
+            await connection.see_what_it_can()
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
 
 class AsyncpgConnection:
     """One asyncpg connection on its own `TrioLoop`; see `DriverConnection`."""
 
-    __slots__ = ("_changed", "_heard", "_loop", "_raw", "_transport", "deadline", "hung")
+    __slots__ = ("_changed", "_heard", "_loop", "_raw", "_tells_ids", "_transport", "deadline", "hung")
 
     def __init__(
         self, raw: asyncpg.Connection[asyncpg.Record], loop: TrioLoop, on_closed: Callable[[], None]
@@ -84,6 +93,7 @@ class AsyncpgConnection:
         self.deadline, self.hung = math.inf, False
         self._raw, self._loop, self._transport = raw, loop, loop.transport
         self._changed = False
+        self._tells_ids = False
         self._heard = loop.transport.bytes_read
         raw.add_termination_listener(lambda _: on_closed())
 
@@ -111,6 +121,18 @@ class AsyncpgConnection:
     async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Run it for each row, all or none."""
         await self._run_in_asyncio(functools.partial(self._raw.executemany, sql, rows), self.deadline)
+
+    async def see_what_it_can(self) -> None:
+        """Find out what must not be tried in a transaction, where an error would end it."""
+        try:
+            await self.fetchval(CAN_TELL)
+            self._tells_ids = True
+        except asyncpg.PostgresError:
+            pass  # A replica, a server before 13, or one that is only like Postgres.
+
+    async def transaction_id(self) -> TransactionId | None:
+        """Ask for it: one round trip."""
+        return parse_id(await self.fetchval(ASK_ID)) if self._tells_ids else None
 
     async def reset(self) -> None:
         """Give the session back as it came; closed if that fails."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 import asyncpg
 import attrs
@@ -12,10 +14,13 @@ import trio
 
 from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.on_down import FAIL_FAST, OnDown
+from resprout.actors.postgres.commits import CommitOutcome, CommitUnknown
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
 from resprout.actors.postgres.outcomes import after_loss, after_read_only, after_timeout
 from resprout.actors.postgres.policy import CallPolicy
 from resprout.actors.postgres.pool import Pool, PoolLost
+from resprout.actors.postgres.repeat import RepeatPolicy, pause_before_repeat
+from resprout.actors.postgres.resolve import ask_outcome
 from resprout.actors.postgres.session import Isolation, PostgresConnection, begin_command
 from resprout.actors.postgres.statements import Statements
 from resprout.runtime.errors import Sent, ServiceError, Unavailable
@@ -26,10 +31,13 @@ if TYPE_CHECKING:
     from resprout.actors.postgres.actor import PostgresPool
     from resprout.actors.postgres.driver import DriverConnection
     from resprout.actors.postgres.slots import Slot
+    from resprout.runtime.errors import OutcomeUnknown
     from resprout.runtime.ref import Address
 
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
+JITTER = random.Random()  # For waits before a transaction is repeated: there is nothing to reproduce.
 TIDY_TIMEOUT = 3.0  # For giving a connection back in order; the driver's own limits are shorter.
 
 
@@ -48,6 +56,8 @@ class PostgresClient(Statements):
         acquire_timeout: Seconds `acquire` and `transaction` may wait for a connection.
         on_down: While there is no connection at all, raise `Unavailable` at once (FAIL_FAST) or WAIT for one.
         idempotent: Repeat statements whose answer was lost.
+        resolvable: Ask for the id of a transaction before COMMIT, one round trip, so that `resolve` can find out
+            what became of it if the answer is lost.
     """
 
     def __init__(
@@ -58,9 +68,10 @@ class PostgresClient(Statements):
         acquire_timeout: float = 5.0,
         on_down: OnDown = FAIL_FAST,
         idempotent: bool = False,
+        resolvable: bool = True,
     ) -> None:
         self._connection = connection
-        self._calls = CallPolicy(timeout, acquire_timeout, on_down, idempotent)
+        self._calls = CallPolicy(timeout, acquire_timeout, on_down, idempotent, resolvable)
 
     def using(
         self,
@@ -69,6 +80,7 @@ class PostgresClient(Statements):
         acquire_timeout: float | None = None,
         on_down: OnDown | None = None,
         idempotent: bool | None = None,
+        resolvable: bool | None = None,
     ) -> PostgresClient:
         """The same client with other rules, for instance ``db.using(timeout=60.0)`` for reports."""
         changes = {
@@ -76,6 +88,7 @@ class PostgresClient(Statements):
             "acquire_timeout": acquire_timeout,
             "on_down": on_down,
             "idempotent": idempotent,
+            "resolvable": resolvable,
         }
         other = copy.copy(self)
         given = {name: value for name, value in changes.items() if value is not None}
@@ -122,6 +135,64 @@ class PostgresClient(Statements):
             connection._end()
             with trio.move_on_after(TIDY_TIMEOUT, shield=True):
                 await pool.finish(slot)
+
+    async def run_in_transaction(
+        self,
+        function: Callable[[PostgresConnection, Unpack[Args]], Awaitable[T]],
+        *args: *Args,
+        isolation: Isolation | None = None,
+        readonly: bool = False,
+        timeout: float = 30.0,
+        attempts: int = 10,
+    ) -> T:
+        """Run ``await function(tx, *args)`` in a transaction, and again where Postgres asks for that.
+
+        It is repeated, whole and in a new transaction, only after a serialization failure or a deadlock (40001,
+        40P01), with a growing, random wait. So it must be fit to run more than once: what it does outside the
+        database it does each time.
+
+        Args:
+            function: What to do. Its result is returned.
+            args: Given to it after the transaction.
+            isolation: As for `transaction`.
+            readonly: As for `transaction`.
+            timeout: Seconds after which it is not begun again.
+            attempts: How often it may run in all.
+
+        Raises:
+            asyncpg.SerializationError: The last attempt failed so; nothing was done. Or DeadlockDetectedError.
+            CommitUnknown: COMMIT was sent and its answer never came; it is not repeated. See `resolve`.
+        """
+        rule = RepeatPolicy(attempts, timeout)
+        deadline = trio.current_time() + timeout
+        for attempt in itertools.count(1):
+            try:
+                async with self.transaction(isolation=isolation, readonly=readonly) as tx:
+                    return await function(tx, *args)
+            except asyncpg.PostgresError as error:
+                pause = pause_before_repeat(error, attempt, deadline - trio.current_time(), rule, JITTER)
+                if pause is None:
+                    raise
+            await trio.sleep(pause)
+        raise AssertionError("unreachable")
+
+    async def resolve(self, outcome: OutcomeUnknown, *, timeout: float | None = None) -> CommitOutcome:
+        """Ask the server what became of the transaction whose COMMIT got no answer.
+
+        Args:
+            outcome: The error, as it was raised. Only a `CommitUnknown` can be resolved.
+            timeout: Seconds in all, as for statements.
+
+        Returns:
+            The truth, or UNKNOWN where the server cannot prove it: it was asked long after a crash, is a replica
+            that was promoted since, or does not keep track. IN_PROGRESS may be asked again.
+
+        Raises:
+            Unavailable: And the other errors of a statement: the server could not be asked now.
+        """
+        await trio.lowlevel.checkpoint()
+        transaction = outcome.transaction if isinstance(outcome, CommitUnknown) else None
+        return CommitOutcome.UNKNOWN if transaction is None else await ask_outcome(self, transaction, timeout)
 
     def _acquire_by(self, timeout: float | None) -> float:
         return trio.current_time() + (self._calls.acquire_timeout if timeout is None else timeout)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import asyncpg
     import trio
 
+    from resprout.actors.postgres.commits import TransactionId
+
 
 class ConnectionLost(Exception):
     """The connection ended while it was used; it is closed. *sent* says whether the statement had left."""
@@ -65,6 +67,10 @@ class DriverConnection(Protocol):
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Run *sql* once for each row of arguments, all or none."""
+        ...
+
+    async def transaction_id(self) -> TransactionId | None:
+        """Which transaction this is; None if it wrote nothing so far, or the server does not tell."""
         ...
 
     async def reset(self) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from resprout.actors.postgres.commits import CommitUnknown
+from resprout.actors.postgres.driver import ConnectionLost
 from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, ServiceError, Unavailable
 
 if TYPE_CHECKING:
-    from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
+    from resprout.actors.postgres.commits import TransactionId
+    from resprout.actors.postgres.driver import StatementTimeout
 
 # A statement that can end the transaction it is in. Rather one too many: it only makes the answer less certain.
 _CAN_COMMIT = re.compile(r"\b(commit|end|prepare\s+transaction)\b", re.IGNORECASE)
@@ -67,6 +70,19 @@ def after_timeout(
         return DeadlineExceeded(service, "no answer in time", state="ready", sent=late.sent)
     message = "no answer in time, and the server was told to cancel: the statement may have run or not"
     return OutcomeUnknown(service, message, state="ready", sent=late.sent)
+
+
+def commit_unknown(
+    service: str, error: ConnectionLost | StatementTimeout, transaction: TransactionId | None
+) -> CommitUnknown:
+    """The error after a COMMIT without an answer."""
+    cause = error.cause if isinstance(error, ConnectionLost) else None
+    message = "no answer to COMMIT: the transaction may have been committed or not"
+    unknown = CommitUnknown(
+        service, message, state="ready" if cause is None else "degraded", cause=cause, sent=error.sent
+    )
+    unknown.transaction = transaction
+    return unknown
 
 
 def after_read_only(service: str, cause: Exception) -> Unavailable:

@@ -74,12 +74,15 @@ class CallPolicy:
         acquire_timeout: Seconds to wait for a connection, where that is a step of its own.
         on_down: What to do while there is no connection at all.
         idempotent: Running a statement twice does no harm, so one whose answer was lost may run again.
+        resolvable: A transaction that wrote something asks for its id before COMMIT, one round trip, so that
+            `PostgresClient.resolve` can find out what became of it if the answer is lost.
     """
 
     timeout: float = 5.0
     acquire_timeout: float = 5.0
     on_down: OnDown = FAIL_FAST
     idempotent: bool = False
+    resolvable: bool = True
 
     def __attrs_post_init__(self) -> None:
         for name, seconds in (("timeout", self.timeout), ("acquire_timeout", self.acquire_timeout)):

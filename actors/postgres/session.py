@@ -10,13 +10,20 @@ import asyncpg
 import trio
 
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
-from resprout.actors.postgres.outcomes import after_loss, after_read_only, after_timeout, can_commit
+from resprout.actors.postgres.outcomes import (
+    after_loss,
+    after_read_only,
+    after_timeout,
+    can_commit,
+    commit_unknown,
+)
 from resprout.actors.postgres.statements import Statements
 from resprout.runtime.errors import Sent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from resprout.actors.postgres.commits import TransactionId
     from resprout.actors.postgres.driver import DriverConnection
     from resprout.actors.postgres.policy import CallPolicy
     from resprout.actors.postgres.pool import Pool
@@ -76,34 +83,56 @@ class PostgresConnection(Statements):
         self._depth, self._read_only = self._depth + 1, outer_read_only or readonly
         try:
             yield
+            tag = await self._commit(commit)
         except BaseException:
             with trio.move_on_after(ROLLBACK_TIMEOUT, shield=True) as scope:
                 await self._roll_back(rollback)
             if scope.cancelled_caught and self._slot.connection is not None:
                 self._slot.connection.terminate()
             raise
-        else:
-            await self._commit(commit)
         finally:
             self._depth, self._read_only = self._depth - 1, outer_read_only
-
-    def _savepoint(self) -> str:
-        return f"resprout_{self._depth}"
-
-    async def _commit(self, command: str) -> None:
-        """Make it last, and say so only if it does."""
-        deadline = trio.current_time() + self._calls.timeout
-        service = self._pool.setting.service
-        try:
-            tag = await self._pool.ask(self._slot, lambda connection: connection.execute(command), deadline)
-        except ConnectionLost as lost:
-            raise after_loss(service, lost, undone=lost.sent is Sent.NO or self._depth > 1) from lost.cause
-        except StatementTimeout as late:
-            raise after_timeout(service, late, undone=self._depth > 1) from None
         if tag == "ROLLBACK":
             raise asyncpg.InFailedSQLTransactionError(
                 "a statement of the transaction failed, so that it was rolled back instead of committed"
             )
+
+    def _savepoint(self) -> str:
+        return f"resprout_{self._depth}"
+
+    async def _commit(self, command: str) -> str:
+        """Make it last; returns the command's tag."""
+        pool, slot = self._pool, self._slot
+        deadline = trio.current_time() + self._calls.timeout
+        service, savepoint = pool.setting.service, self._depth > 1
+        transaction = None
+        try:
+            if self._calls.resolvable and not savepoint and not self._read_only:
+                transaction = await self._transaction_id(deadline)
+            return await pool.ask(slot, lambda connection: connection.execute(command), deadline)
+        except ConnectionLost as lost:
+            if savepoint or lost.sent is Sent.NO:
+                raise after_loss(service, lost, undone=True) from lost.cause
+            raise commit_unknown(service, lost, transaction) from lost.cause
+        except StatementTimeout as late:
+            if savepoint or late.sent is Sent.NO:
+                raise after_timeout(service, late, undone=True) from None
+            raise commit_unknown(service, late, transaction) from None
+
+    async def _transaction_id(self, deadline: float) -> TransactionId | None:
+        """Which transaction this is, so that `PostgresClient.resolve` can ask for it.
+
+        Raises:
+            ConnectionLost: Before COMMIT was sent: nothing was done.
+            StatementTimeout: Likewise; the transaction is rolled back.
+        """
+        try:
+            return await self._pool.ask(self._slot, lambda connection: connection.transaction_id(), deadline)
+        except (ConnectionLost, StatementTimeout) as error:
+            error.sent = Sent.NO
+            raise
+        except asyncpg.InFailedSQLTransactionError:
+            return None  # COMMIT will say the same.
 
     async def _roll_back(self, command: str) -> None:
         """Undo it, by closing the connection if need be. Raises nothing: the caller has an error already."""

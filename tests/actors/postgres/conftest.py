@@ -59,6 +59,9 @@ class FakeConnection:
     async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         await self._answer(sql, list(rows))
 
+    async def transaction_id(self) -> None:
+        """This one does not tell."""
+
     async def reset(self) -> None:
         await trio.lowlevel.checkpoint()
         self.resets += 1
