@@ -17,12 +17,15 @@ from resprout.actors.postgres.actor import PoolStatus, PostgresPool
 from resprout.actors.postgres.client import PostgresClient
 from resprout.actors.postgres.commits import CommitOutcome, CommitUnknown, TransactionId
 from resprout.actors.postgres.connect import DsnSource
+from resprout.actors.postgres.copy_options import CopyOptions
 from resprout.actors.postgres.dsn import check_dsn
 from resprout.actors.postgres.events import ConnectionClosed, ConnectionOpened, HeldTooLong, PoolRefused
 from resprout.actors.postgres.policy import PoolPolicy
 from resprout.actors.postgres.pool import Pool
 from resprout.actors.postgres.pool_rules import Census
 from resprout.actors.postgres.session import Isolation, PostgresConnection
+from resprout.actors.postgres.session_setup import TypeCodec
+from resprout.actors.postgres.streams import CopiedData, Cursor, PreparedStatement
 
 Record = _asyncpg.Record
 """A row: by name or by position."""
@@ -35,6 +38,9 @@ __all__ = [
     "CommitUnknown",
     "ConnectionClosed",
     "ConnectionOpened",
+    "CopiedData",
+    "CopyOptions",
+    "Cursor",
     "DsnSource",
     "HeldTooLong",
     "Isolation",
@@ -46,7 +52,9 @@ __all__ = [
     "PostgresClient",
     "PostgresConnection",
     "PostgresPool",
+    "PreparedStatement",
     "Record",
     "TransactionId",
+    "TypeCodec",
     "check_dsn",
 ]

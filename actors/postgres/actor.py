@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import attrs
@@ -16,6 +17,7 @@ from resprout.actors.postgres.dsn import check_dsn
 from resprout.actors.postgres.policy import PoolPolicy
 from resprout.actors.postgres.pool import Pool
 from resprout.actors.postgres.pool_rules import Census
+from resprout.actors.postgres.session_setup import SessionSetup, TypeCodec, settings_of
 from resprout.actors.postgres.setting import Setting
 
 
@@ -48,7 +50,11 @@ class PostgresPool(Connection):
         min_size: If given, instead of the policy's.
         max_size: If given, instead of the policy's.
         service: Name in errors, events and metrics.
-        driver: What opens connections.
+        codecs: For types whose values should be others than asyncpg's; set on every new connection.
+        server_settings: Told to the server by every new connection, such as ``{"search_path": "app"}``.
+        statement_timeout: Seconds after which the server itself ends a statement (`asyncpg.QueryCanceledError`),
+            even if the client could not ask it to. Above the timeouts of clients.
+        driver: What opens connections; None for asyncpg, set up as above.
     """
 
     dsn: DsnSource = attrs.field(repr=False, validator=_check)
@@ -56,17 +62,24 @@ class PostgresPool(Connection):
     min_size: int | None = None
     max_size: int | None = None
     service: str = "postgres"
-    driver: Driver = attrs.field(factory=AsyncpgDriver, repr=False)
+    codecs: Sequence[TypeCodec] = ()
+    server_settings: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    statement_timeout: float | None = None
+    driver: Driver | None = attrs.field(default=None, repr=False)
     _pools: Gate[Pool] | None = attrs.field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         sizes = {"min_size": self.min_size, "max_size": self.max_size}
         given = {name: size for name, size in sizes.items() if size is not None}
         self.policy = attrs.evolve(self.policy, **given)  # type: ignore[arg-type]  # Named as the fields are.
+        if self.driver is None:
+            settings = settings_of(self.server_settings, self.statement_timeout)
+            self.driver = AsyncpgDriver(SessionSetup(self.codecs, settings))
 
     async def on_start(self) -> None:
         """Begin to connect."""
         context = self.context
+        assert self.driver is not None  # Since it was made.
         connect = PoolConnect(
             Setting(
                 service=self.service,

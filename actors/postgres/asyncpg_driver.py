@@ -1,7 +1,7 @@
 """asyncpg's connections behind the seam: statements awaited from trio, endings told apart.
 
 What makes it safe to use a connection again after a statement was cut off: asyncpg sends a CancelRequest, and
-`_settle` then makes one round trip more. It waits for the cancelled answer, proves that the next one is its
+`settle` then makes one round trip more. It waits for the cancelled answer, proves that the next one is its
 own, and takes in a cancellation that arrives late. If that takes more than `SETTLE_TIMEOUT`, the connection is
 closed: a hung server answers neither, and asyncpg itself would wait for ever.
 """
@@ -16,23 +16,33 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncpg
 import trio
 
+from resprout.actors.postgres.asyncpg_statements import AsyncpgCursor, AsyncpgStatement
+from resprout.actors.postgres.batches import Batches
 from resprout.actors.postgres.commits import ASK_ID, CAN_TELL, parse_id
+from resprout.actors.postgres.copying import CopyOut, Feed, Sink, copy_in
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
 from resprout.actors.postgres.dsn import tls_choice
 from resprout.actors.postgres.loop import TrioLoop
+from resprout.actors.postgres.session_setup import SessionSetup
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.errors import Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
+
+    from asyncpg.cursor import Cursor
 
     from resprout.actors.postgres.commits import TransactionId
+    from resprout.actors.postgres.copy_options import CopyOptions, CopyTarget
+    from resprout.actors.postgres.driver import Records
+    from resprout.actors.postgres.session_setup import TypeCodec
 
 T = TypeVar("T")
 
 SETTLE_TIMEOUT = 1.0
 ENDING_TIMEOUT = 2.0 * SETTLE_TIMEOUT  # Never reached, but by a clock that jumps.
 RESET_TIMEOUT = 2.0
+BATCH = 500  # Rows of a COPY.
 
 # Commands whose effect outlives the transaction: the connection must be reset before somebody else has it.
 SESSION_COMMANDS = frozenset({"SET", "LISTEN", "PREPARE", "DECLARE CURSOR", "LOAD"})
@@ -42,13 +52,18 @@ GOODBYES = frozenset({"57P01", "57P02", "57P03", "57P05"})
 
 
 class AsyncpgDriver:
-    """Opens connections with asyncpg."""
+    """Opens connections with asyncpg, and sets each one up."""
+
+    def __init__(self, setup: SessionSetup | None = None) -> None:
+        self._setup = setup or SessionSetup()
 
     async def connect(
         self, dsn: str, nursery: trio.Nursery, on_closed: Callable[[], None], *, name: str
     ) -> AsyncpgConnection:
         """As `Driver.connect`. TLS is verified unless the DSN or this machine say otherwise: `tls_choice`."""
         loop = TrioLoop(screened=True)
+        settings = {} if "application_name=" in dsn else {"application_name": name[:63]}
+        settings |= self._setup.settings
         await nursery.start(loop.serve)
 
         async def connect() -> asyncpg.Connection[asyncpg.Record]:
@@ -58,7 +73,7 @@ class AsyncpgDriver:
                 timeout=math.inf,  # The caller's scope is the deadline.
                 ssl=tls_choice(dsn),
                 max_cached_statement_lifetime=0,  # Connections do not live long enough to need it.
-                server_settings=None if "application_name=" in dsn else {"application_name": name[:63]},
+                server_settings=settings,
             )
 
         try:
@@ -74,7 +89,7 @@ class AsyncpgDriver:
             raise
         connection = AsyncpgConnection(raw, loop, on_closed)
         try:
-            await connection.see_what_it_can()
+            await connection.set_up(self._setup.codecs)
         except BaseException:
             connection.terminate()
             raise
@@ -84,14 +99,14 @@ class AsyncpgDriver:
 class AsyncpgConnection:
     """One asyncpg connection on its own `TrioLoop`; see `DriverConnection`."""
 
-    __slots__ = ("_changed", "_heard", "_loop", "_raw", "_tells_ids", "_transport", "deadline", "hung")
+    __slots__ = ("_changed", "_heard", "_raw", "_tells_ids", "_transport", "deadline", "hung", "loop")
 
     def __init__(
         self, raw: asyncpg.Connection[asyncpg.Record], loop: TrioLoop, on_closed: Callable[[], None]
     ) -> None:
         assert loop.transport is not None
         self.deadline, self.hung = math.inf, False
-        self._raw, self._loop, self._transport = raw, loop, loop.transport
+        self._raw, self.loop, self._transport = raw, loop, loop.transport
         self._changed = False
         self._tells_ids = False
         self._heard = loop.transport.bytes_read
@@ -101,38 +116,110 @@ class AsyncpgConnection:
 
     async def execute(self, sql: str, *args: object) -> str:
         """Run it; returns the last command tag."""
-        tag = await self._run(self._raw.execute(sql, *args))
+        tag = await self.run(self._raw.execute(sql, *args))
         if tag in SESSION_COMMANDS:
             self._changed = True
         return tag
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """All rows."""
-        return await self._run(self._raw.fetch(sql, *args))
+        return await self.run(self._raw.fetch(sql, *args))
 
     async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
         """The first row."""
-        return await self._run(self._raw.fetchrow(sql, *args))
+        return await self.run(self._raw.fetchrow(sql, *args))
 
     async def fetchval(self, sql: str, *args: object) -> object:
         """The first column of the first row."""
-        return await self._run(self._raw.fetchval(sql, *args))
+        return await self.run(self._raw.fetchval(sql, *args))
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Run it for each row, all or none."""
         await self._run_in_asyncio(functools.partial(self._raw.executemany, sql, rows), self.deadline)
 
-    async def see_what_it_can(self) -> None:
-        """Find out what must not be tried in a transaction, where an error would end it."""
+    async def set_up(self, codecs: Sequence[TypeCodec]) -> None:
+        """Set *codecs*, and find out what must not be tried in a transaction, where an error would end it."""
+        for codec in codecs:
+            await self._set(codec)
         try:
             await self.fetchval(CAN_TELL)
             self._tells_ids = True
         except asyncpg.PostgresError:
             pass  # A replica, a server before 13, or one that is only like Postgres.
 
+    async def _set(self, codec: TypeCodec) -> None:
+        setting = self._raw.set_type_codec(
+            codec.type,
+            schema=codec.schema,
+            encoder=codec.encoder,
+            decoder=codec.decoder,
+            format=codec.format,
+        )
+        try:
+            await self.run(setting)
+        except (ValueError, asyncpg.InterfaceError) as error:  # It may be there after the next migration.
+            message = f"no codec can be set for the type {codec.schema}.{codec.type}: {error}"
+            raise ConnectionError(message) from error
+
     async def transaction_id(self) -> TransactionId | None:
         """Ask for it: one round trip."""
         return parse_id(await self.fetchval(ASK_ID)) if self._tells_ids else None
+
+    # COPY.
+
+    async def copy_from(self, target: CopyTarget, source: AsyncIterable[bytes], options: CopyOptions) -> str:
+        """Copy bytes in; returns the tag."""
+
+        async def start(feed: Feed[bytes]) -> str:
+            return await self._raw.copy_to_table(
+                target.table,
+                source=feed,
+                columns=target.columns,
+                schema_name=target.schema,
+                **_as_asyncpg_has_them(options),
+            )
+
+        return await copy_in(self, Batches(source, 1), start)
+
+    async def copy_from_records(self, target: CopyTarget, records: Records) -> str:
+        """Copy rows in; returns the tag."""
+
+        async def start(feed: Feed[Sequence[object]]) -> str:
+            try:
+                return await self._raw.copy_records_to_table(
+                    target.table, records=feed, columns=target.columns, schema_name=target.schema
+                )
+            except asyncpg.InternalClientError as error:
+                if "binary format" in str(error):  # Its connection is all right.
+                    raise asyncpg.InterfaceError(f"COPY of records needs binary codecs: {error}") from error
+                raise
+
+        return await copy_in(self, Batches(records, BATCH), start)
+
+    def copy_to(self, query: str, args: Sequence[object], options: CopyOptions) -> CopyOut:
+        """Copy rows out, as bytes."""
+
+        async def start(sink: Sink) -> str:
+            return await self._raw.copy_from_query(query, *args, output=sink, **_as_asyncpg_has_them(options))
+
+        return CopyOut(self, start)
+
+    # Statements with a life of their own.
+
+    async def prepare(self, sql: str) -> AsyncpgStatement:
+        """Parse it once."""
+        return AsyncpgStatement(self, await self.run(self._raw.prepare(sql)))
+
+    async def cursor(self, sql: str, *args: object) -> AsyncpgCursor:
+        """Open it; asyncpg refuses outside a transaction."""
+        factory = self._raw.cursor(sql, *args)
+
+        async def open_it() -> Cursor[asyncpg.Record]:
+            return await factory
+
+        return AsyncpgCursor(self, await self.run(open_it()))
+
+    # Order.
 
     async def reset(self) -> None:
         """Give the session back as it came; closed if that fails."""
@@ -150,13 +237,14 @@ class AsyncpgConnection:
 
         async def run() -> None:
             with trio.move_on_at(deadline) as scope:
-                await self._loop.run(function)
+                await self.loop.run(function)
             if scope.cancelled_caught:
                 raise asyncio.CancelledError  # As after `interrupt`.
 
-        await self._run(run())
+        await self.run(run())
 
-    async def _run(self, statement: Awaitable[T]) -> T:
+    async def run(self, statement: Awaitable[T]) -> T:
+        """Await *statement* of asyncpg, tell its endings apart, and leave the connection in step or closed."""
         transport = self._transport
         before = transport.bytes_ordered
         try:
@@ -184,23 +272,25 @@ class AsyncpgConnection:
             return
         sent = Sent.NO if self._transport.bytes_ordered == before else Sent.MAYBE
         if isinstance(error, asyncpg.PostgresError) and not ends_connection(error):
+            self._heard = self._transport.bytes_read
             return  # An answer like any other, even if the connection ended right after it.
         if isinstance(error, Exception) and (self.is_closed() or ends_connection(error)):
             self.terminate()
             raise ConnectionLost(sent, _reason(error)) from error
-        await self._settle()  # Even if nothing ran: its description may be on its way.
+        await self.settle()  # Even if nothing ran: its description may be on its way.
         if isinstance(error, asyncio.CancelledError):
             self.deadline = math.inf
             raise StatementTimeout(sent) from None
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """One round trip more, behind whatever is on its way; see the module's docstring."""
         with trio.move_on_after(SETTLE_TIMEOUT):
             try:
-                await self._loop.run(self._raw.execute, "SELECT")
+                await self.loop.run(self._raw.execute, "SELECT")
                 self._heard = self._transport.bytes_read
             except asyncpg.PostgresError as error:
                 if not ends_connection(error):
+                    self._heard = self._transport.bytes_read
                     return  # Refused in a failed transaction, or cancelled late: an answer, and in its turn.
             except Exception:  # noqa: BLE001, S110 - lost, or out of step: closed below.
                 pass
@@ -213,12 +303,12 @@ class AsyncpgConnection:
 
     def interrupt(self) -> None:
         """Make the statement in flight end with `StatementTimeout`."""
-        self._loop.interrupt()
+        self.loop.interrupt()
 
     def terminate(self) -> None:
         """Close now."""
-        self._loop.call(self._raw.terminate)
-        self._loop.stop()
+        self.loop.call(self._raw.terminate)
+        self.loop.stop()
 
     # Facts.
 
@@ -237,6 +327,16 @@ class AsyncpgConnection:
     def is_dirty(self) -> bool:
         """In a transaction, or with changed settings."""
         return self._changed or self._raw.is_in_transaction()
+
+
+def _as_asyncpg_has_them(options: CopyOptions) -> dict[str, Any]:
+    header = options.header or None
+    return {
+        "format": options.format,
+        "header": header,
+        "delimiter": options.delimiter,
+        "null": options.null,
+    }
 
 
 def ends_connection(error: BaseException) -> bool:

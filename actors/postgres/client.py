@@ -22,15 +22,17 @@ from resprout.actors.postgres.pool import Pool, PoolLost
 from resprout.actors.postgres.repeat import RepeatPolicy, pause_before_repeat
 from resprout.actors.postgres.resolve import ask_outcome
 from resprout.actors.postgres.session import Isolation, PostgresConnection, begin_command
-from resprout.actors.postgres.statements import Statements
+from resprout.actors.postgres.statements import TEXT, Statements
 from resprout.runtime.errors import Sent, ServiceError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from resprout.actors.postgres.actor import PostgresPool
+    from resprout.actors.postgres.copy_options import CopyOptions
     from resprout.actors.postgres.driver import DriverConnection
     from resprout.actors.postgres.slots import Slot
+    from resprout.actors.postgres.streams import CopiedData
     from resprout.runtime.errors import OutcomeUnknown
     from resprout.runtime.ref import Address
 
@@ -135,6 +137,17 @@ class PostgresClient(Statements):
             connection._end()
             with trio.move_on_after(TIDY_TIMEOUT, shield=True):
                 await pool.finish(slot)
+
+    @asynccontextmanager
+    async def copy_to(
+        self, query: str, *args: object, options: CopyOptions = TEXT, timeout: float | None = None
+    ) -> AsyncIterator[CopiedData]:
+        """The rows of *query*, as COPY writes them; see `PostgresConnection.copy_to`."""
+        async with (
+            self.acquire() as connection,
+            connection.copy_to(query, *args, options=options, timeout=timeout) as data,
+        ):
+            yield data
 
     async def run_in_transaction(
         self,

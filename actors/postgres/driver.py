@@ -6,17 +6,18 @@ own types on either side of the seam; everything about the *connection* comes ou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from resprout.runtime.errors import Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 
     import asyncpg
     import trio
 
     from resprout.actors.postgres.commits import TransactionId
+    from resprout.actors.postgres.copy_options import CopyOptions, CopyTarget
 
 
 class ConnectionLost(Exception):
@@ -33,6 +34,49 @@ class StatementTimeout(Exception):
     def __init__(self, sent: Sent) -> None:
         super().__init__("the deadline passed")
         self.sent = sent
+
+
+Records: TypeAlias = "Iterable[Sequence[object]] | AsyncIterable[Sequence[object]]"
+"""Rows for COPY."""
+
+
+class Prepared(Protocol):
+    """A statement the server has parsed; each method is one statement of its connection."""
+
+    async def fetch(self, *args: object) -> list[asyncpg.Record]:
+        """All rows."""
+        ...
+
+    async def fetchrow(self, *args: object) -> asyncpg.Record | None:
+        """The first row."""
+        ...
+
+    async def fetchval(self, *args: object) -> object:
+        """The first column of the first row."""
+        ...
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the result's columns."""
+        ...
+
+
+class OpenCursor(Protocol):
+    """A result the server keeps until the transaction ends; `fetch` is one statement of its connection."""
+
+    async def fetch(self, count: int) -> list[asyncpg.Record]:
+        """The next rows, fewer at the end."""
+        ...
+
+
+class CopyStream(Protocol):
+    """Data of a COPY, piece by piece."""
+
+    async def next(self) -> bytes | None:
+        """The next piece; None at the end."""
+        ...
+
+    async def aclose(self) -> None:
+        """End it, wherever it is; the connection is in step afterwards, or closed. Bounded."""
 
 
 class DriverConnection(Protocol):
@@ -67,6 +111,26 @@ class DriverConnection(Protocol):
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Run *sql* once for each row of arguments, all or none."""
+        ...
+
+    async def copy_from(self, target: CopyTarget, source: AsyncIterable[bytes], options: CopyOptions) -> str:
+        """Copy bytes into a table, all or none; returns the tag. Raises what *source* raises."""
+        ...
+
+    async def copy_from_records(self, target: CopyTarget, records: Records) -> str:
+        """Copy rows into a table, all or none; returns the tag. Raises what *records* raises."""
+        ...
+
+    def copy_to(self, query: str, args: Sequence[object], options: CopyOptions) -> CopyStream:
+        """Copy the rows of *query* out."""
+        ...
+
+    async def prepare(self, sql: str) -> Prepared:
+        """Parse a statement once, to run it often."""
+        ...
+
+    async def cursor(self, sql: str, *args: object) -> OpenCursor:
+        """Open a cursor, in a transaction."""
         ...
 
     async def transaction_id(self) -> TransactionId | None:

@@ -80,6 +80,7 @@ class TrioLoop:
         self._awaited: asyncio.Future[Any] | None = None
         self._awaiter = trio.lowlevel.current_task()
         self.transport: SocketTransport | None = None
+        self.made: list[asyncio.Future[Any]] | None = None  # New futures, while somebody wants to know.
         self._ready: deque[asyncio.Handle] = deque()
         self._running = self._kicked = self._ended = False
         self._nursery: trio.Nursery | None = None
@@ -123,12 +124,12 @@ class TrioLoop:
         self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run asyncio code in an asyncio task and await it here. Cancelling here cancels there, and waits."""
-        task = self._start_task(function(*args, **kwargs))
-        if task.done():
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return task.result()
-        here = trio.lowlevel.current_task()
+        return await self.join(self.start_task(function(*args, **kwargs)))
+
+    async def join(self, task: asyncio.Task[T]) -> T:
+        """Await *task* here. Cancelling here cancels it, and waits."""
         cancelled: Callable[[], object] | None = None
+        here = trio.lowlevel.current_task()
 
         def wake(_: object) -> None:
             trio.lowlevel.reschedule(here)
@@ -139,15 +140,19 @@ class TrioLoop:
             self.call(task.cancel)
             return trio.lowlevel.Abort.FAILED
 
-        task.add_done_callback(wake)
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        if task.done():
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            task.add_done_callback(wake)
+            await trio.lowlevel.wait_task_rescheduled(abort)
         if task.cancelled():
             if cancelled is not None:
                 cancelled()
             raise ConnectionAbortedError(ENDED)  # asyncio's own CancelledError stays inside.
         return task.result()
 
-    def _start_task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def start_task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run asyncio code in a task of its own, as far as it gets now; `join` it later."""
         task = asyncio.Task(coroutine, loop=self.as_asyncio)  # Queues the first step.
         self.call(_nothing)
         return task
@@ -236,7 +241,10 @@ class TrioLoop:
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future for asyncio and trio code alike."""
-        return TrioFuture(loop=self.as_asyncio)
+        future: asyncio.Future[Any] = TrioFuture(loop=self.as_asyncio)
+        if self.made is not None:
+            self.made.append(future)
+        return future
 
     def create_task(
         self, coro: Any, *, name: str | None = None, context: Context | None = None

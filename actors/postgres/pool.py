@@ -175,12 +175,16 @@ class Pool:
         except Refused as refused:
             raise no_connection(self, refused) from None
 
+    def driver_of(self, slot: Slot) -> DriverConnection:
+        """The connection in a slot that is in use."""
+        assert slot.connection is not None  # It is the slot's until the slot is given back.
+        return slot.connection
+
     async def ask(
         self, slot: Slot, question: Callable[[DriverConnection], Awaitable[T]], deadline: float
     ) -> T:
         """Await *question* on the slot's connection, interrupted at *deadline*."""
-        connection = slot.connection
-        assert connection is not None  # It is the slot's until the slot is given back.
+        connection = self.driver_of(slot)
         connection.deadline = deadline
         if deadline < self.watch.wakes_at:
             self.watch.by(deadline)

@@ -17,13 +17,15 @@ from resprout.actors.postgres.outcomes import (
     can_commit,
     commit_unknown,
 )
-from resprout.actors.postgres.statements import Statements
+from resprout.actors.postgres.statements import TEXT, Statements
+from resprout.actors.postgres.streams import CopiedData, Cursor, PreparedStatement
 from resprout.runtime.errors import Sent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from resprout.actors.postgres.commits import TransactionId
+    from resprout.actors.postgres.copy_options import CopyOptions
     from resprout.actors.postgres.driver import DriverConnection
     from resprout.actors.postgres.policy import CallPolicy
     from resprout.actors.postgres.pool import Pool
@@ -144,6 +146,43 @@ class PostgresConnection(Statements):
         except Exception:  # noqa: BLE001 - whatever it was, closing undoes the transaction too.
             connection.terminate()
 
+    # Other statements.
+
+    async def prepare(self, sql: str, *, timeout: float | None = None) -> PreparedStatement:
+        """Have the server parse *sql* once, to run it often; see `PreparedStatement`."""
+        prepared = await self._ask(sql, lambda connection: connection.prepare(sql), timeout, None)
+        return PreparedStatement(self, sql, prepared)
+
+    def cursor(self, sql: str, *args: object, prefetch: int = 50, timeout: float | None = None) -> Cursor:
+        """Rows of *sql*, *prefetch* at a time, for ``async for``; only in a transaction. See `Cursor`.
+
+        *timeout* is for each fetch. The errors are those of statements.
+        """
+        return Cursor(self, sql, args, prefetch, timeout)
+
+    @asynccontextmanager
+    async def copy_to(
+        self, query: str, *args: object, options: CopyOptions = TEXT, timeout: float | None = None
+    ) -> AsyncIterator[CopiedData]:
+        """The rows of *query*, as COPY writes them: ``async with … as data: async for piece in data``.
+
+        *timeout* is for each piece. Nothing else can be done on the connection meanwhile. A block that is left
+        before the end makes the server stop. The errors are those of statements.
+        """
+        self._claim()
+        stream = self._pool.driver_of(self._slot).copy_to(query, args, options)
+
+        async def following() -> bytes | None:
+            return await self._answer(query, lambda _: stream.next(), timeout, idempotent=False)
+
+        try:
+            yield CopiedData(following)
+        finally:
+            await stream.aclose()
+            self._busy = False
+
+    # What all statements have in common.
+
     async def _ask(
         self,
         sql: str,
@@ -151,13 +190,29 @@ class PostgresConnection(Statements):
         timeout: float | None,
         idempotent: bool | None,
     ) -> T:
+        self._claim()
+        try:
+            return await self._answer(sql, question, timeout, idempotent)
+        finally:
+            self._busy = False
+
+    def _claim(self) -> None:
+        """One statement at a time."""
         if self._over or self._busy:
-            what = "was given back" if self._over else "is busy with another task's statement"
+            what = "was given back" if self._over else "is busy with another statement"
             raise RuntimeError(f"this connection {what}; hold one of your own")
+        self._busy = True
+
+    async def _answer(
+        self,
+        sql: str,
+        question: Callable[[DriverConnection], Awaitable[T]],
+        timeout: float | None,
+        idempotent: bool | None,
+    ) -> T:
         deadline = trio.current_time() + (self._calls.timeout if timeout is None else timeout)
         repeatable = self._calls.idempotent if idempotent is None else idempotent
         service, undone = self._pool.setting.service, self._depth > 0 and not can_commit(sql)
-        self._busy = True
         try:
             return await self._pool.ask(self._slot, question, deadline)
         except ConnectionLost as lost:
@@ -169,8 +224,6 @@ class PostgresConnection(Statements):
                 raise  # As asked for.
             self._pool.renew("the server is read-only")
             raise after_read_only(service, error) from error
-        finally:
-            self._busy = False
 
     def _end(self) -> None:
         self._over = True

@@ -1,17 +1,22 @@
-"""The five ways to run a statement, the same for a client, a held connection and a transaction."""
+"""The ways to run a statement, the same for a client, a held connection and a transaction."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar, overload
 
+from resprout.actors.postgres.copy_options import CopyOptions, CopyTarget
+from resprout.actors.postgres.streams import of_type
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 
     import asyncpg
 
-    from resprout.actors.postgres.driver import DriverConnection
+    from resprout.actors.postgres.driver import DriverConnection, Records
 
 T = TypeVar("T")
+
+TEXT = CopyOptions()
 
 
 class Statements(Protocol):
@@ -91,9 +96,7 @@ class Statements(Protocol):
             TypeError: It is not.
         """
         value = await self._ask(sql, lambda connection: connection.fetchval(sql, *args), timeout, idempotent)
-        if of is not None and not isinstance(value, of):
-            raise TypeError(f"{sql!r} gave {type(value).__name__}, not {of.__name__}")
-        return value
+        return of_type(value, of, sql)
 
     async def executemany(
         self,
@@ -105,3 +108,57 @@ class Statements(Protocol):
     ) -> None:
         """Run *sql* once for each row of arguments; all of them or none."""
         await self._ask(sql, lambda connection: connection.executemany(sql, rows), timeout, idempotent)
+
+    async def copy_from(
+        self,
+        table: str,
+        source: AsyncIterable[bytes],
+        *,
+        columns: Sequence[str] | None = None,
+        schema: str | None = None,
+        options: CopyOptions = TEXT,
+        timeout: float | None = None,
+    ) -> int:
+        """Copy bytes in COPY's format into *table*: all of them or none. Much faster than INSERT.
+
+        Args:
+            table: Its name, not quoted.
+            source: Pieces of any size, asked for as the server takes them, in your task. What it raises comes out.
+            columns: Those the data has; all, if None.
+            schema: Of the table, else it is looked up on the search path.
+            options: How the data look.
+            timeout: Seconds in all, for the source too.
+
+        Returns:
+            The number of rows.
+        """
+        target = CopyTarget(table, columns, schema)
+        tag = await self._ask(
+            f"COPY {table}",
+            lambda connection: connection.copy_from(target, source, options),
+            timeout,
+            idempotent=False,  # The source gives its data once.
+        )
+        return int(tag.rpartition(" ")[2])
+
+    async def copy_from_records(
+        self,
+        table: str,
+        records: Records,
+        *,
+        columns: Sequence[str] | None = None,
+        schema: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Copy rows into *table*: all of them or none. As `copy_from`, with values instead of bytes.
+
+        *records* may be plain or asynchronous. Values must fit the columns: they are sent as binary.
+        """
+        target = CopyTarget(table, columns, schema)
+        tag = await self._ask(
+            f"COPY {table}",
+            lambda connection: connection.copy_from_records(target, records),
+            timeout,
+            idempotent=False,  # As above.
+        )
+        return int(tag.rpartition(" ")[2])

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 import trio
 
-from resprout.actors.postgres import WAIT, Census, PoolPolicy, PostgresClient
+from resprout.actors.postgres import WAIT, Census, ConnectionOpened, PoolPolicy, PostgresClient
 from resprout.runtime import DeadlineExceeded, OutcomeUnknown, Unavailable
 from resprout.testing import LocalServer
 
@@ -260,3 +260,14 @@ async def read_only_for_a_while(db: PostgresClient) -> None:
         while await db.fetchval("SHOW default_transaction_read_only") != "off":
             await trio.sleep(0.02)
     assert await db.execute("INSERT INTO t VALUES (1)") == "INSERT 0 1"
+
+
+async def test_a_refused_statement_does_not_cost_its_connection(db: PostgresClient, pooled: "Kept") -> None:
+    for _ in range(3):
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await db.fetchval("SELECT 1 / 0")
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await db.execute("SELECT * FROM nowhere")
+        with pytest.raises(asyncpg.DataError):
+            await db.fetchval("SELECT $1::int", "no number")
+    assert len(pooled.seen(ConnectionOpened)) == 1

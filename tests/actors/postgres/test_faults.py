@@ -248,7 +248,8 @@ async def test_a_commit_whose_answer_is_lost_has_an_unknown_outcome(
     async with fault_proxy(postgres_server.host, postgres_server.port) as proxy:
         url = postgres_server.url.replace(f":{postgres_server.port}", f":{proxy.port}")
         async with kept(url, PoolPolicy(max_size=2)) as it, kept(postgres_server.url) as direct:
-            db, look = PostgresClient(it.gate, timeout=0.5), PostgresClient(direct.gate)
+            db = PostgresClient(it.gate, timeout=0.5, resolvable=False)  # Else the id would get no answer.
+            look = PostgresClient(direct.gate)
             await db.execute("CREATE TABLE t (id int)")
 
             async def lose_the_answer() -> None:
