@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
@@ -26,8 +26,8 @@ class TypeCodec:
     """
 
     type: str
-    encoder: Callable[[Any], object]
-    decoder: Callable[[Any], object]
+    encoder: Callable[..., object]
+    decoder: Callable[..., object]
     schema: str = "public"
     format: Literal["text", "binary", "tuple"] = "text"
 
