@@ -2,8 +2,21 @@
 
 from resprout.runtime.actor import Actor
 from resprout.runtime.backoff import Backoff
-from resprout.runtime.breaker import BreakerChanged, CircuitBreaker
-from resprout.runtime.breaker_policy import BreakerPolicy
+from resprout.runtime.breaker import CircuitBreaker
+from resprout.runtime.breaker_events import BreakerChanged, BreakerStats
+from resprout.runtime.breaker_judge import judge, judge_by
+from resprout.runtime.breaker_policy import (
+    BreakerPolicy,
+    Consecutive,
+    FailureRate,
+    FailureRateIn,
+    FailuresIn,
+    FailuresOf,
+    SlowRate,
+    SlowRateIn,
+)
+from resprout.runtime.breaker_rules import Force, Outcome
+from resprout.runtime.breaker_ticket import Ticket
 from resprout.runtime.breakers import breakers
 from resprout.runtime.context import Context
 from resprout.runtime.crashreport import CrashReport
@@ -59,6 +72,13 @@ from resprout.runtime.orders import Control, control
 from resprout.runtime.recipe import BRUTAL_KILL, INFINITY, Recipe, ShutdownTime
 from resprout.runtime.ref import Address, Ref
 from resprout.runtime.reply import Reply
+from resprout.runtime.retry import may_repeat, retry
+from resprout.runtime.retry_budget import (
+    RetryBudget,
+    RetryBudgetExhausted,
+    RetryPolicy,
+    retry_budgets,
+)
 from resprout.runtime.signals import ChildExit, Down, PeerExit, Signal
 from resprout.runtime.snapshot import Described, Fact, Snapshot
 from resprout.runtime.statemachine import StateMachine
@@ -67,8 +87,6 @@ from resprout.runtime.timers import Timer
 from resprout.runtime.watchdog import LoopBlocked, LoopResumed
 
 __all__ = [
-    "BRUTAL_KILL",
-    "INFINITY",
     "Actor",
     "ActorCrashed",
     "ActorError",
@@ -83,11 +101,13 @@ __all__ = [
     "Backoff",
     "BreakerChanged",
     "BreakerPolicy",
+    "BreakerStats",
     "CallTimeoutError",
     "CastFailed",
     "ChildExit",
     "CircuitBreaker",
     "CircuitOpen",
+    "Consecutive",
     "Context",
     "Control",
     "CrashReport",
@@ -101,6 +121,13 @@ __all__ = [
     "EventStream",
     "ExitReason",
     "Fact",
+    "FailureRate",
+    "FailureRateIn",
+    "FailuresIn",
+    "FailuresOf",
+    "Force",
+    "BRUTAL_KILL",
+    "INFINITY",
     "Ignore",
     "Ignored",
     "Killed",
@@ -118,6 +145,7 @@ __all__ = [
     "NameTakenError",
     "Normal",
     "NotFoundError",
+    "Outcome",
     "OutcomeUnknown",
     "Overflow",
     "PeerExit",
@@ -125,6 +153,12 @@ __all__ = [
     "Recipe",
     "Ref",
     "Reply",
+    "RetryBudget",
+    "RetryBudgetExhausted",
+    "RetryPolicy",
+    "may_repeat",
+    "retry",
+    "retry_budgets",
     "ReplyError",
     "ResproutError",
     "SelfCallError",
@@ -133,6 +167,8 @@ __all__ = [
     "Shutdown",
     "ShutdownTime",
     "Signal",
+    "SlowRate",
+    "SlowRateIn",
     "Snapshot",
     "StartFailed",
     "StartTimeout",
@@ -144,6 +180,7 @@ __all__ = [
     "Subscriber",
     "SubscriberFailed",
     "System",
+    "Ticket",
     "Timer",
     "TraceEvent",
     "TraceKind",
@@ -152,6 +189,8 @@ __all__ = [
     "UnknownMessageError",
     "breakers",
     "control",
+    "judge",
+    "judge_by",
     "log_events",
     "log_to_stderr",
     "open_runtime",

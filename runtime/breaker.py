@@ -1,38 +1,42 @@
 """The circuit breaker: stop calling a service that fails, and find out by itself when it works again.
 
-    breaker = CircuitBreaker("auth", random=random.Random(), emit=context.emit)
-    with breaker.admit():               # raises CircuitOpen(retry_after) without running the call
-        await verify(token)
+    breaker = CircuitBreaker("billing")
+    async with breaker:                 # raises CircuitOpen(retry_after) without running the call
+        await charge(order)
 
-The call's own error always comes out as it is; only calls that were not admitted see `CircuitOpen`. A
-cancelled call says nothing about the service, a business error (any `ReplyError` that is not a
-`ServiceError`) says that the service lives, a programming error says nothing: see `judge`.
+Works in any trio program, around any async call; an actor takes its breaker from the registry (`breakers`),
+where it survives the actor's restarts. The call's own error always comes out as it is; only calls that were not
+admitted see `CircuitOpen`. A cancelled call says nothing about the service, a business error (any `ReplyError`
+that is not a `ServiceError`) says that the service lives, a programming error says nothing: see `judge`.
 
 All time is `trio.current_time()`. The rules are pure and live in `resprout.runtime.breaker_rules`.
 """
 
 import math
-import random
-from collections.abc import Awaitable, Callable
+import random as randomness
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
 from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
-import attrs
 import trio
 
 import resprout.runtime.breaker_rules as rules
+from resprout.runtime.breaker_events import Audience, BreakerChanged, BreakerStats, Listener
+from resprout.runtime.breaker_judge import Judge, judge
 from resprout.runtime.breaker_policy import DEFAULT_BREAKER, BreakerPolicy
-from resprout.runtime.breaker_rules import Admitted, BreakerState, Closed, Force, Open, Outcome, Rejected
-from resprout.runtime.classify import is_programming_error, leaves
-from resprout.runtime.errors import (
-    CircuitOpen,
-    DeadlineExceeded,
-    Draining,
-    PoolExhausted,
-    ReplyError,
-    Sent,
-    ServiceError,
+from resprout.runtime.breaker_rules import (
+    Admitted,
+    BreakerState,
+    Closed,
+    Force,
+    Open,
+    Outcome,
+    Override,
+    Rejected,
 )
+from resprout.runtime.breaker_ticket import Ticket
+from resprout.runtime.errors import CircuitOpen
 from resprout.runtime.events import Event
 from resprout.runtime.telling import sentence
 
@@ -40,62 +44,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 OVERRIDE_SECONDS: Final = 600.0
-
-
-@attrs.frozen(kw_only=True)
-class BreakerChanged(Event):
-    """The breaker in front of *service* went from one state to another."""
-
-    service: str
-    old: BreakerState
-    new: BreakerState
-    why: str
-
-    def log_level(self) -> str:
-        """A breaker that opens for a reason is trouble; one that stays open after a probe is none that is new."""
-        return "warning" if isinstance(self.new, Open) and isinstance(self.old, Closed) else "info"
-
-
-@attrs.define
-class BreakerStats:
-    """What has passed since the breaker was made; for metrics, so only ever growing."""
-
-    succeeded: int = 0
-    failed: int = 0
-    slow: int = 0
-    ignored: int = 0
-    cancelled: int = 0
-    rejected: int = 0
-    late: int = 0
-
-
-def judge(error: BaseException | None) -> Outcome:
-    """What a call that ended with *error* says about the service.
-
-    A group is a failure if any leaf is. Pass another function to `CircuitBreaker` where this does not fit.
-
-    >>> judge(ConnectionRefusedError()), judge(ReplyError("no such user")), judge(KeyError("x"))
-    (<Outcome.FAILURE: 'failure'>, <Outcome.SUCCESS: 'success'>, <Outcome.IGNORED: 'ignored'>)
-    """
-    if error is None:
-        return Outcome.SUCCESS
-    found = {_judge_leaf(leaf) for leaf in leaves(error)}
-    order = (Outcome.FAILURE, Outcome.IGNORED, Outcome.CANCELLED, Outcome.SUCCESS)
-    return next(outcome for outcome in order if outcome in found)
-
-
-def _judge_leaf(error: BaseException) -> Outcome:
-    match error:
-        case CircuitOpen() | PoolExhausted() | Draining():
-            return Outcome.IGNORED  # We never got as far as the service.
-        case ServiceError():
-            return Outcome.FAILURE
-        case ReplyError():
-            return Outcome.SUCCESS
-        case Exception():
-            return Outcome.IGNORED if is_programming_error(error) else Outcome.FAILURE
-        case _:
-            return Outcome.CANCELLED
+OPEN_NAMES: Final = (Open.name, Force.OPEN.value)
 
 
 class CircuitBreaker:
@@ -104,10 +53,19 @@ class CircuitBreaker:
     Args:
         service: Name in errors and events.
         policy: When it trips, how long it stays open, how it probes.
-        random: Source of jitter.
-        emit: Takes `BreakerChanged`; called after the change, must not block.
+        random: Source of jitter; one of its own if left out.
+        emit: Takes `BreakerChanged`; called at once after the change, must not block. See also `subscribe`.
         actor: Path of the owner, for the events.
         judge: What an error says about the service.
+        judge_result: What a result says, where some results are failures, such as a response of status 503.
+
+    Attributes:
+        calm: Closed, and a success would change nothing. Who reads True before a call may make it without a
+            ticket, noting `generation`. After it `report` is told: an error always, a success only if no longer
+            calm.
+        generation: Number of the present state.
+        stats: Figures for metrics.
+        last_error: The last failure of the present trouble; None when that is over.
     """
 
     def __init__(
@@ -115,104 +73,160 @@ class CircuitBreaker:
         service: str,
         policy: BreakerPolicy = DEFAULT_BREAKER,
         *,
-        random: random.Random,
-        emit: Callable[[Event], None] = lambda event: None,
+        random: randomness.Random | None = None,
+        emit: Callable[[Event], None] | None = None,
         actor: str = "",
-        judge: Callable[[BaseException | None], Outcome] = judge,
+        judge: Judge = judge,
+        judge_result: Callable[[object], Outcome] | None = None,
     ) -> None:
-        self.service, self.policy, self.judge = service, policy, judge
+        self.service, self.policy, self.actor = service, policy, actor
+        self.judge, self.judge_result = judge, judge_result
         self.stats = BreakerStats()
         self.last_error: BaseException | None = None
-        self.emit, self.actor = emit, actor
-        self._random = random
-        self._state: BreakerState = Closed()
-        self._pass = Admitted(self._state.generation)
-        self._counts_all = policy.window > 0
+        self.audience = Audience(service, emit)
+        self._random = random or randomness.Random()
+        self._watches_speed = policy.slow_after < math.inf
         self._hanging: dict[Ticket, None] = {}
+        self._inside: dict[trio.lowlevel.Task, Ticket] = {}
+        self._state: BreakerState = Closed()
+        self.generation = self._state.generation
+        self._pass = Admitted(self.generation)
+        self.calm = rules.is_calm(self._state, policy)
 
     @property
     def state(self) -> BreakerState:
         """The present state. An `Open` whose time is over stays `Open` until the next call or probe comes."""
-        self._move(rules.expire(self._state, trio.current_time(), self.policy, self._random), "time is over")
+        self._let_time_pass(trio.current_time())
         return self._state
-
-    @property
-    def calm(self) -> bool:
-        """Closed, and a success would change nothing."""
-        state = self._state
-        return isinstance(state, Closed) and not (state.tally.consecutive or self._counts_all)
 
     def rejection(self) -> CircuitOpen | None:
         """The error that a call would get now, without making one; None if it would be admitted."""
         _, answer = rules.admit(self.state, trio.current_time(), self.policy, self._random)
-        return self._rejection(answer) if isinstance(answer, Rejected) else None
+        return self._rejection(answer.retry_after) if isinstance(answer, Rejected) else None
 
-    def admit(self) -> "Ticket":
+    def seconds_open(self) -> float:
+        """Seconds spent `open` or `forced_open` up to now; only ever growing."""
+        now_open = self.state.name in OPEN_NAMES
+        return self.stats.open_seconds + (trio.current_time() - self._state.since if now_open else 0.0)
+
+    def admit(self) -> Ticket:
         """Ask to make one call. Use the ticket in a ``with`` block, or settle it yourself, exactly once.
 
         Raises:
             CircuitOpen: The call must not be made; nothing was sent. Come back after `retry_after` seconds.
         """
-        if self._hanging:
-            self._count_hanging_calls()
+        if self.calm:  # By far the most frequent case; when it began matters to nobody.
+            return Ticket(self, self._pass, 0.0)
         now = trio.current_time()
-        if type(self._state) is Closed:  # By far the most frequent case.
-            return Ticket(self, self._pass, now)
+        if self._hanging:
+            self._count_hanging_calls(now)
+        state = self._state
+        if type(state) is Open and now < state.until:  # The frequent case when things are bad.
+            self.stats.rejected += 1
+            raise self._rejection(state.until - now)
+        self._let_time_pass(now)
         after, answer = rules.admit(self._state, now, self.policy, self._random)
         self._move(after, "trying again")
         if isinstance(answer, Rejected):
             self.stats.rejected += 1
-            raise self._rejection(answer)
-        return Ticket(self, answer, now)
+            raise self._rejection(answer.retry_after)
+        ticket = Ticket(self, answer, now)
+        if self._watches_speed and answer.permit is None:
+            self._hanging[ticket] = None
+        return ticket
 
     async def call(self, fn: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``await fn(*args, **kwargs)`` behind the breaker; raises what it raises, or `CircuitOpen`."""
-        with self.admit():
-            return await fn(*args, **kwargs)
+        with self.admit() as ticket:
+            result = await fn(*args, **kwargs)
+            if self.judge_result is not None:
+                ticket.returned(result)
+            return result
+
+    def guard(self, fn: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[object, object, R]]:
+        """Decorate an async function: each call of it is a `call` behind the breaker."""
+
+        @wraps(fn)
+        async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            return await self.call(fn, *args, **kwargs)
+
+        return guarded
+
+    async def __aenter__(self) -> Ticket:
+        """Like ``with breaker.admit()``, a ticket for each entry. No checkpoint."""
+        ticket = self.admit()
+        task = trio.lowlevel.current_task()
+        ticket.outer = self._inside.get(task)
+        self._inside[task] = ticket
+        return ticket.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task = trio.lowlevel.current_task()
+        ticket = self._inside.pop(task, None)
+        if ticket is None:
+            raise RuntimeError(
+                f"async with on the breaker of {self.service} was left by a task that did not enter it; "
+                "use `with breaker.admit()` where a block may change its task"
+            )
+        if ticket.outer is not None:
+            self._inside[task] = ticket.outer
+        ticket.__exit__(kind, error, trace)
+
+    def report(self, error: BaseException | None, generation: int) -> None:
+        """Tell how a call without a ticket ended, one that began while `calm`, in *generation*."""
+        ticket = Ticket(self, Admitted(generation), trio.current_time())
+        if error is None:
+            ticket.succeeded()
+        else:
+            ticket.failed(error)
 
     def seen_alive(self) -> None:
         """Somebody reached the service in another way: let a probe through now instead of waiting."""
-        self._move(rules.seen_alive(self._state, trio.current_time()), "the service was seen alive")
+        self._move(rules.seen_alive(self.state, trio.current_time()), "the service was seen alive")
 
     def force(self, force: Force, *, by: str, reason: str, seconds: float = OVERRIDE_SECONDS) -> None:
-        """Reject all calls, or admit all, for *seconds*; then a probe decides. For operators.
+        """Take over for *seconds*; then a probe decides. For operators.
 
         Raises:
-            ValueError: If *seconds* is not positive or more than a day.
+            ValueError: If *seconds* is not positive or more than a day, or *by* or *reason* is empty.
         """
         now = trio.current_time()
-        self._move(rules.overridden(self._state, now, force, seconds, by, reason), f"{by}: {reason}")
+        self._move(rules.overridden(self.state, now, force, seconds, by, reason), f"{by}: {reason}")
 
     def release(self) -> None:
         """End an operator's override now; a probe decides how to go on."""
-        self._move(rules.released(self._state, trio.current_time()), "released")
+        self._move(rules.released(self.state, trio.current_time()), "released")
 
-    def _settle(self, ticket: "Ticket", outcome: Outcome, error: BaseException | None) -> None:
-        state = self._state
-        if (
-            outcome is Outcome.SUCCESS
-            and type(state) is Closed
-            and not (state.tally.consecutive or self._counts_all)
-            and ticket.answer.generation == state.generation
-        ):  # By far the most frequent case: nothing to remember.
-            self.stats.succeeded += 1
-            return
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* soon after each change, outside of any call; returns a function that ends it.
+
+        One that raises is removed, and the log says so. At most 100 changes wait, then `stats.unheard` grows.
+        """
+        return self.audience.subscribe(listener)
+
+    def settle(self, ticket: Ticket, outcome: Outcome, error: BaseException | None) -> None:
+        """Count the end of a call. For tickets, which see to it that each is counted once."""
         now = trio.current_time()
-        slow = not ticket.counted_slow and now - ticket.began >= self.policy.slow_after
-        self._hanging.pop(ticket, None)
-        self._count(outcome, slow=slow)
-        if ticket.answer.generation != self.state.generation:
+        self._let_time_pass(now)
+        slow = ticket.counted_slow
+        if self._watches_speed:
+            self._hanging.pop(ticket, None)
+            if ticket.is_probe and now - ticket.began >= self.policy.slow_after:
+                slow = True
+                self.stats.slow += 1
+        self._count(outcome)
+        if ticket.answer.generation != self.generation:
             self.stats.late += 1
             return
         if outcome is Outcome.FAILURE:
             self.last_error = error
-        if ticket.counted_slow and outcome is Outcome.SUCCESS and isinstance(self._state, Closed):
-            return  # Its slowness was counted when it became slow; once is enough.
-        after = rules.settle(self._state, ticket.answer, outcome, now, self.policy, self._random, slow=slow)
-        self._move(after, f"{self.service} failed: {error!r}" if error is not None else "calls went well")
+        known = None if ticket.counted_slow else slow
+        after = rules.settle(self._state, ticket.answer, outcome, now, self.policy, self._random, slow=known)
+        self._move(after, _why(outcome, error))
 
-    def _count(self, outcome: Outcome, *, slow: bool) -> None:
-        self.stats.slow += slow
+    def _count(self, outcome: Outcome) -> None:
         match outcome:
             case Outcome.SUCCESS:
                 self.stats.succeeded += 1
@@ -223,107 +237,61 @@ class CircuitBreaker:
             case Outcome.CANCELLED:
                 self.stats.cancelled += 1
 
-    def _count_hanging_calls(self) -> None:
-        """Calls that have hung too long count as slow now: the slowest services never answer at all."""
-        limit = trio.current_time() - self.policy.slow_after
-        while self._hanging and (ticket := next(iter(self._hanging))).began <= limit:
+    def _let_time_pass(self, now: float) -> None:
+        if self._hanging:
+            self._count_hanging_calls(now)
+        after = rules.expire(self._state, now, self.policy, self._random)
+        if after is not self._state:
+            probed = isinstance(self._state, rules.HalfOpen)
+            self._move(after, "a probe had no result in time" if probed else "the override has ended")
+
+    def _count_hanging_calls(self, now: float) -> None:
+        """Calls that have hung too long count as slow: the slowest services never answer at all."""
+        patience = self.policy.slow_after
+        while self._hanging and (ticket := next(iter(self._hanging))).began + patience <= now:
             del self._hanging[ticket]
             ticket.counted_slow = True
             self.stats.slow += 1
-            after = rules.settle(
-                self._state,
-                ticket.answer,
-                Outcome.SUCCESS,
-                trio.current_time(),
-                self.policy,
-                self._random,
-                slow=True,
-            )
-            self._move(after, "calls hang")
+            due = ticket.began + patience
+            self._move(rules.hang(self._state, ticket.answer, due, self.policy, self._random), "calls hang")
 
-    def _rejection(self, answer: Rejected) -> CircuitOpen:
-        wait = answer.retry_after
+    def _rejection(self, retry_after: float) -> CircuitOpen:
+        state = self._state
         return CircuitOpen(
             self.service,
-            f"the circuit breaker is {self._state.name.replace('_', ' ')}; try again in {wait:.3g} s"
-            + (f" (last error: {sentence(self.last_error)})" if self.last_error is not None else ""),
-            state=self._state.name,
-            retry_after=wait,
+            state=state.name,
+            retry_after=retry_after,
             cause=self.last_error,
+            generation=state.generation,
+            since=state.since,
         )
 
     def _move(self, after: BreakerState, why: str) -> None:
         before, self._state = self._state, after
+        if after is before:
+            return
+        self.calm = rules.is_calm(after, self.policy)
+        if self.calm:
+            self.last_error = None  # It holds its traceback, and with it the values of the failed call.
+        if isinstance(before, Override) and isinstance(after, Override):
+            self.stats.would_open += max(0, after.trips - before.trips)
         if after.generation != before.generation:
-            self._pass = Admitted(after.generation)
-            self.emit(BreakerChanged(actor=self.actor, service=self.service, old=before, new=after, why=why))
+            self._changed(before, after, why)
+
+    def _changed(self, before: BreakerState, after: BreakerState, why: str) -> None:
+        self.generation = after.generation
+        self._pass = Admitted(after.generation)
+        names = before.name, after.name
+        self.stats.transitions[names] = self.stats.transitions.get(names, 0) + 1
+        if before.name in OPEN_NAMES:
+            self.stats.open_seconds += after.since - before.since
+        if isinstance(after, Closed):
+            self.last_error = None
+        event = BreakerChanged(actor=self.actor, service=self.service, old=before, new=after, why=why)
+        self.stats.unheard += self.audience.tell(event)
 
 
-class Ticket:
-    """Leave to make one call. Settled by the first of: the end of its ``with`` block, or a method here.
-
-    As a ``with`` block it also ends a probe at its deadline, with `DeadlineExceeded`.
-    """
-
-    __slots__ = ("_breaker", "_scope", "_settled", "answer", "began", "counted_slow")
-
-    def __init__(self, breaker: CircuitBreaker, answer: Admitted, began: float) -> None:
-        self._breaker, self.answer, self.began = breaker, answer, began
-        self.counted_slow = False
-        self._settled = False
-        self._scope: trio.CancelScope | None = None
-        if breaker._counts_all and answer.permit is None and breaker.policy.slow_after < math.inf:
-            breaker._hanging[self] = None
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether the result of this call decides if the breaker closes."""
-        return self.answer.permit is not None
-
-    def succeeded(self) -> None:
-        """The service answered."""
-        self._end(Outcome.SUCCESS, None)
-
-    def failed(self, error: BaseException) -> None:
-        """The call ended with *error*; the breaker's `judge` says what that means."""
-        self._end(self._breaker.judge(error), error)
-
-    def cancelled(self) -> None:
-        """The call was given up for reasons of our own."""
-        self._end(Outcome.CANCELLED, None)
-
-    def __enter__(self) -> "Ticket":
-        if self.is_probe:
-            self._scope = trio.CancelScope(deadline=self.answer.until)
-            self._scope.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        scope, self._scope = self._scope, None
-        try:
-            if scope is not None:
-                scope.__exit__(kind, error, trace)
-        except BaseException as rest:  # What a group held besides the probe's own end.
-            self._end(self._breaker.judge(rest), rest)
-            raise
-        if scope is not None and scope.cancelled_caught:
-            late = self._too_late()
-            self._end(Outcome.FAILURE, late)
-            raise late
-        self._end(self._breaker.judge(error), error)
-
-    def _too_late(self) -> DeadlineExceeded:
-        timeout = self._breaker.policy.probe_timeout
-        return DeadlineExceeded(
-            self._breaker.service,
-            f"the breaker's probe had no result within {timeout:g} s",
-            state="half_open",
-            sent=Sent.MAYBE,
-        )
-
-    def _end(self, outcome: Outcome, error: BaseException | None) -> None:
-        if not self._settled:
-            self._settled = True
-            self._breaker._settle(self, outcome, error)
+def _why(outcome: Outcome, error: BaseException | None) -> str:
+    if outcome is not Outcome.FAILURE:
+        return "calls went well"
+    return f"a call failed: {sentence(error)}" if error is not None else "a result was judged a failure"

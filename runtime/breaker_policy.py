@@ -42,8 +42,23 @@ class FailureRate:
 
 
 @attrs.frozen
+class FailureRateIn:
+    """Trip when at least this *share* of the calls of the last *seconds* failed, of *min_calls* or more.
+
+    Time passes in ten steps: what counts is between nine and ten tenths of *seconds* old at most.
+    """
+
+    share: float
+    seconds: float = 60.0
+    min_calls: int = 20
+
+
+@attrs.frozen
 class SlowRate:
-    """Trip when this *share* of the last *calls* took *slow_after* seconds, once there were *min_calls*."""
+    """Trip when this *share* of the last *calls* took *slow_after* seconds, once there were *min_calls*.
+
+    A call that still hangs counts as soon as it is slow.
+    """
 
     share: float
     slow_after: float
@@ -51,11 +66,27 @@ class SlowRate:
     min_calls: int = 20
 
 
-TripRule: TypeAlias = Consecutive | FailuresOf | FailuresIn | FailureRate | SlowRate
+@attrs.frozen
+class SlowRateIn:
+    """Trip when this *share* of the calls of the last *seconds* took *slow_after* seconds, of *min_calls* or more.
+
+    Time passes in ten steps, as in `FailureRateIn`; hanging calls count as in `SlowRate`.
+    """
+
+    share: float
+    slow_after: float
+    seconds: float = 60.0
+    min_calls: int = 20
+
+
+TripRule: TypeAlias = (
+    Consecutive | FailuresOf | FailuresIn | FailureRate | FailureRateIn | SlowRate | SlowRateIn
+)
 
 
 def _slow_after(policy: "BreakerPolicy") -> float:
-    return next((rule.slow_after for rule in policy.trips if isinstance(rule, SlowRate)), math.inf)
+    slow = (rule.slow_after for rule in policy.trips if isinstance(rule, SlowRate | SlowRateIn))
+    return next(slow, math.inf)
 
 
 def _window(policy: "BreakerPolicy") -> int:
@@ -63,8 +94,17 @@ def _window(policy: "BreakerPolicy") -> int:
     return max(windows, default=0)
 
 
+def _spans(policy: "BreakerPolicy") -> tuple[float, ...]:
+    spans = (r.seconds for r in policy.trips if isinstance(r, FailureRateIn | SlowRateIn))
+    return tuple(dict.fromkeys(spans))
+
+
 def _failure_times(policy: "BreakerPolicy") -> int:
     return max((rule.failures for rule in policy.trips if isinstance(rule, FailuresIn)), default=0)
+
+
+def _counts_all(policy: "BreakerPolicy") -> bool:
+    return bool(policy.window or policy.spans)
 
 
 def _from(rule: "Callable[[BreakerPolicy], T]") -> T:
@@ -77,7 +117,7 @@ class BreakerPolicy:
     """When to open, for how long, and how to try again.
 
     Attributes:
-        trips: Rules of which any one opens the breaker; at most one of them a `SlowRate`.
+        trips: Rules of which any one opens the breaker.
         open_for: Seconds open the first time; doubles with each opening that follows too soon.
         open_cap: Never open longer than this, jitter included.
         open_jitter: Share by which the open time varies to both sides.
@@ -87,7 +127,9 @@ class BreakerPolicy:
         probe_timeout: Seconds one probe may take; after that it has failed.
         slow_after: Seconds after which a call is slow; infinite if no rule asks.
         window: How many of the last calls the rules want remembered.
+        spans: The lengths of the time windows that the rules want, in seconds.
         failure_times: How many of the last failures' moments the rules want remembered.
+        counts_all: Whether the rules want successes counted too.
 
     Raises:
         ValueError: If a number is negative, not finite, out of range, or zero.
@@ -105,48 +147,77 @@ class BreakerPolicy:
     # What the rules ask for, worked out once, since every call needs it.
     slow_after: float = attrs.field(init=False, eq=False, repr=False, default=_from(_slow_after))
     window: int = attrs.field(init=False, eq=False, repr=False, default=_from(_window))
+    spans: tuple[float, ...] = attrs.field(init=False, eq=False, repr=False, default=_from(_spans))
     failure_times: int = attrs.field(init=False, eq=False, repr=False, default=_from(_failure_times))
+    counts_all: bool = attrs.field(init=False, eq=False, repr=False, default=_from(_counts_all))
 
     def __attrs_post_init__(self) -> None:
         for name in ("open_for", "open_cap", "reset_after", "probe_timeout"):
             _positive(name, getattr(self, name))
-        if self.open_cap < self.open_for * (1 + self.open_jitter):
-            raise ValueError(f"open_cap must be at least open_for with its jitter: {self}")
+        for name in ("half_open_max", "successes_to_close"):
+            _whole(name, getattr(self, name))
         if not 0 <= self.open_jitter < 1:
-            raise ValueError(f"open_jitter must be at least 0 and less than 1, not {self.open_jitter}")
-        if self.half_open_max < 1 or self.successes_to_close < 1:
-            raise ValueError(f"half_open_max and successes_to_close must be at least 1: {self}")
+            raise ValueError(
+                f"open_jitter must be at least 0 and less than 1, not {self.open_jitter!r}; leave it at 0.2"
+            )
+        if self.open_cap < self.open_for:
+            raise ValueError(
+                f"open_cap must be at least open_for: raise {self.open_cap:g} or lower {self.open_for:g}"
+            )
         if not self.trips:
-            raise ValueError("trips must hold at least one rule")
+            raise ValueError("trips must hold at least one rule, not (); leave it out for five in a row")
         for rule in self.trips:
             _check_rule(rule)
-        if sum(isinstance(rule, SlowRate) for rule in self.trips) > 1:
-            raise ValueError("trips must hold at most one SlowRate")
+        slow = {rule.slow_after for rule in self.trips if isinstance(rule, SlowRate | SlowRateIn)}
+        if len(slow) > 1:
+            raise ValueError(f"slow_after must be the same in all rules, not {sorted(slow)}; choose one")
 
 
 def _check_rule(rule: TripRule) -> None:
     match rule:
         case Consecutive(failures=failures):
-            ok = failures >= 1
+            _whole("failures", failures)
         case FailuresOf(failures=failures, calls=calls):
-            ok = 1 <= failures <= calls
+            _whole("failures", failures)
+            _whole("calls", calls)
+            _fits("failures", failures, calls)
         case FailuresIn(failures=failures, seconds=seconds):
+            _whole("failures", failures)
             _positive("seconds", seconds)
-            ok = failures >= 1
-        case FailureRate(share=share, calls=calls, min_calls=min_calls):
-            ok = 0 < share <= 1 and 1 <= min_calls <= calls
-        case SlowRate(share=share, slow_after=slow_after, calls=calls, min_calls=min_calls):
-            _positive("slow_after", slow_after)
-            ok = 0 < share <= 1 and 1 <= min_calls <= calls
+        case FailureRate() | SlowRate():
+            _rate(rule)
+            _whole("calls", rule.calls)
+            _fits("min_calls", rule.min_calls, rule.calls)
+        case FailureRateIn() | SlowRateIn():
+            _rate(rule)
+            _positive("seconds", rule.seconds)
         case _:
             assert_never(rule)
-    if not ok:
-        raise ValueError(f"a trip rule must be possible to meet, and not by nothing: {rule}")
+
+
+def _rate(rule: FailureRate | FailureRateIn | SlowRate | SlowRateIn) -> None:
+    if not 0 < rule.share <= 1:
+        raise ValueError(
+            f"share must be more than 0 and at most 1, not {rule.share!r}; 0.5 is half of the calls"
+        )
+    _whole("min_calls", rule.min_calls)
+    if isinstance(rule, SlowRate | SlowRateIn):
+        _positive("slow_after", rule.slow_after)
 
 
 def _positive(name: str, seconds: float) -> None:
     if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"{name} must be a positive, finite number of seconds, not {seconds}")
+        raise ValueError(f"{name} must be a positive, finite number of seconds, not {seconds!r}; choose one")
+
+
+def _whole(name: str, count: int) -> None:
+    if type(count) is not int or count < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, not {count!r}; choose one")
+
+
+def _fits(name: str, few: int, calls: int) -> None:
+    if few > calls:
+        raise ValueError(f"{name} must be at most calls, or it is never met: lower {few} or raise {calls}")
 
 
 DEFAULT_BREAKER: Final = BreakerPolicy()

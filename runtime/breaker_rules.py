@@ -4,6 +4,9 @@ No state is without an exit. `Closed` opens when a rule trips. `Open` ends at a 
 `HalfOpen` gives out a few permits with a deadline each: a probe decides by its result, or by not having one
 in time. An `Override` has an end. Every change of state has a new generation, and a result is counted only in
 the generation that admitted its call: what comes late changes nothing.
+
+What time alone does is applied when somebody looks, but as of the moment when it was due: a probe's deadline, an
+override's end, a hanging call that became slow. So it makes no difference when somebody looks.
 """
 
 import enum
@@ -13,15 +16,8 @@ from typing import ClassVar, Final, TypeAlias, assert_never
 
 import attrs
 
-from resprout.runtime.breaker_policy import (
-    BreakerPolicy,
-    Consecutive,
-    FailureRate,
-    FailuresIn,
-    FailuresOf,
-    SlowRate,
-    TripRule,
-)
+from resprout.runtime.breaker_policy import BreakerPolicy
+from resprout.runtime.breaker_tally import Tally, count_end, count_speed, is_met
 
 MAX_OVERRIDE: Final = 24 * 3600.0
 MAX_DOUBLINGS: Final = 16  # Clamps the exponent: an unclamped one overflows in the end.
@@ -34,17 +30,6 @@ class Outcome(enum.Enum):
     FAILURE = "failure"
     IGNORED = "ignored"
     CANCELLED = "cancelled"
-
-
-@attrs.frozen
-class Tally:
-    """What a closed breaker remembers: bit 0 of *failed* and *slow* is the last call, 1 says yes."""
-
-    consecutive: int = 0
-    calls: int = 0
-    failed: int = 0
-    slow: int = 0
-    failed_at: tuple[float, ...] = ()
 
 
 @attrs.frozen
@@ -83,15 +68,19 @@ class HalfOpen:
 
 
 class Force(enum.Enum):
-    """What an operator wants: reject all, or admit all (calls are still counted)."""
+    """What an operator wants: reject all; admit all; or admit all and only count how often it would open."""
 
     OPEN = "forced_open"
     CLOSED = "forced_closed"
+    METRICS_ONLY = "metrics_only"
 
 
 @attrs.frozen
 class Override:
-    """An operator decided, until *until*; then a probe finds out how things are."""
+    """An operator decided, until *until*; then a probe finds out how things are.
+
+    Under `METRICS_ONLY` *tally* is kept as if closed, and *trips* counts how often a rule was met.
+    """
 
     generation: int
     since: float
@@ -100,10 +89,12 @@ class Override:
     force: Force
     by: str
     reason: str
+    tally: Tally = Tally()
+    trips: int = 0
 
     @property
     def name(self) -> str:
-        """`forced_open` or `forced_closed`."""
+        """`forced_open`, `forced_closed` or `metrics_only`."""
         return self.force.value
 
 
@@ -121,7 +112,7 @@ class Admitted:
 
 @attrs.frozen
 class Rejected:
-    """The call must not run; a try makes sense in *retry_after* seconds."""
+    """The call must not run; a try makes sense in *retry_after* seconds, which are more than 0."""
 
     retry_after: float
 
@@ -139,7 +130,7 @@ def admit(
         case Open():
             return _give_permit(half_open(state, now), now, policy)
         case HalfOpen(probes=probes) if len(probes) >= policy.half_open_max:
-            return state, Rejected(max(0.0, min(until for _, until in probes) - now))
+            return state, Rejected(min(until for _, until in probes) - now)
         case HalfOpen():
             return _give_permit(state, now, policy)
         case Override(force=Force.OPEN, until=until):
@@ -150,6 +141,11 @@ def admit(
             assert_never(state)
 
 
+def is_calm(state: BreakerState, policy: BreakerPolicy) -> bool:
+    """Whether calls pass and a success would change nothing, so that neither needs to be told."""
+    return type(state) is Closed and not (state.tally.consecutive or policy.counts_all)
+
+
 def settle(
     state: BreakerState,
     ticket: Admitted,
@@ -158,30 +154,49 @@ def settle(
     policy: BreakerPolicy,
     rng: random.Random,
     *,
-    slow: bool = False,
+    slow: bool | None = False,
 ) -> BreakerState:
-    """Count the *outcome* of a call that was admitted with *ticket*; a late one changes nothing."""
+    """Count the *outcome* of a call that was admitted with *ticket*; a late one changes nothing.
+
+    *slow* is None for a call whose slowness was counted by `hang`.
+    """
     state = expire(state, now, policy, rng)
     if ticket.generation != state.generation:
         return state
     match state:
-        case Closed():
-            return _settle_closed(state, outcome, now, policy, rng, slow=slow)
         case HalfOpen():
-            return _settle_probe(state, ticket, outcome, now, policy, rng, slow=slow)
+            return _settle_probe(state, ticket, outcome, now, policy, rng, slow=bool(slow))
+        case Closed() | Override(force=Force.METRICS_ONLY):
+            if outcome in (Outcome.IGNORED, Outcome.CANCELLED):
+                return state
+            tally = count_end(state.tally, failed=outcome is Outcome.FAILURE, now=now, policy=policy)
+            if slow is not None:
+                tally = count_speed(tally, slow=slow, now=now, policy=policy)
+            return _counted(state, tally, now, policy, rng)
         case Open() | Override():
             return state
         case _:
             assert_never(state)
 
 
+def hang(
+    state: BreakerState, ticket: Admitted, now: float, policy: BreakerPolicy, rng: random.Random
+) -> BreakerState:
+    """Count a call as slow at *now*, the moment it became slow; how it ends is counted when it does."""
+    if ticket.generation != state.generation or not isinstance(state, Closed | Override):
+        return state
+    if isinstance(state, Override) and (state.force is not Force.METRICS_ONLY or state.until <= now):
+        return state
+    return _counted(state, count_speed(state.tally, slow=True, now=now, policy=policy), now, policy, rng)
+
+
 def expire(state: BreakerState, now: float, policy: BreakerPolicy, rng: random.Random) -> BreakerState:
     """Apply what time alone does: a probe without a result in time has failed, an override ends."""
     match state:
-        case HalfOpen(probes=probes) if any(until <= now for _, until in probes):
-            return opened(state, now, policy, rng)
+        case HalfOpen(probes=probes) if probes and min(until for _, until in probes) <= now:
+            return opened(state, min(until for _, until in probes), policy, rng)
         case Override(until=until) if until <= now:
-            return half_open(state, now)
+            return half_open(state, until)
         case Closed() | Open() | HalfOpen() | Override():
             return state
         case _:
@@ -209,7 +224,8 @@ def open_time(policy: BreakerPolicy, openings: int, rng: random.Random) -> float
     """Seconds to stay open the *openings*-th time in a row; with its jitter never more than the cap."""
     middle = policy.open_for * 2.0 ** min(openings - 1, MAX_DOUBLINGS)
     highest_middle = policy.open_cap / (1 + policy.open_jitter)
-    return min(middle, highest_middle) * rng.uniform(1 - policy.open_jitter, 1 + policy.open_jitter)
+    drawn = min(middle, highest_middle) * rng.uniform(1 - policy.open_jitter, 1 + policy.open_jitter)
+    return min(drawn, policy.open_cap)  # For the last digit of a quotient that was multiplied again.
 
 
 def seen_alive(state: BreakerState, now: float) -> BreakerState:
@@ -223,10 +239,15 @@ def overridden(
     """An operator takes over for *seconds*.
 
     Raises:
-        ValueError: If *seconds* is not positive or is more than a day: an override always ends.
+        ValueError: If *seconds* is not positive or is more than a day: an override always ends. Or if nobody
+            says who decided, or why.
     """
     if not 0 < seconds <= MAX_OVERRIDE:
-        raise ValueError(f"an override must last more than 0 and at most {MAX_OVERRIDE:g} s, not {seconds}")
+        raise ValueError(
+            f"an override must last more than 0 and at most {MAX_OVERRIDE:g} s, not {seconds!r}; choose an end"
+        )
+    if not by.strip() or not reason.strip():
+        raise ValueError(f"an override must say who and why, not by={by!r}, reason={reason!r}; name both")
     return Override(
         generation=state.generation + 1,
         since=now,
@@ -273,50 +294,13 @@ def _settle_probe(
     return attrs.evolve(state, probes=rest, successes=state.successes + 1)
 
 
-def _settle_closed(
-    state: Closed, outcome: Outcome, now: float, policy: BreakerPolicy, rng: random.Random, *, slow: bool
+def _counted(
+    state: Closed | Override, tally: Tally, now: float, policy: BreakerPolicy, rng: random.Random
 ) -> BreakerState:
-    if outcome in (Outcome.IGNORED, Outcome.CANCELLED):
+    if tally is state.tally:
         return state
-    tally = counted(state.tally, failed=outcome is Outcome.FAILURE, slow=slow, now=now, policy=policy)
-    if (outcome is Outcome.FAILURE or slow) and any(is_met(rule, tally, now) for rule in policy.trips):
+    if not is_met(tally, now, policy):
+        return attrs.evolve(state, tally=tally)
+    if isinstance(state, Closed):
         return opened(state, now, policy, rng)
-    return state if tally is state.tally else attrs.evolve(state, tally=tally)
-
-
-def counted(tally: Tally, *, failed: bool, slow: bool, now: float, policy: BreakerPolicy) -> Tally:
-    """Add one call. Nothing is kept that no rule asks for, so a success usually costs nothing."""
-    window, times = policy.window, policy.failure_times
-    if not (failed or window or tally.consecutive):
-        return tally
-    mask = (1 << window) - 1
-    return Tally(
-        consecutive=tally.consecutive + 1 if failed else 0,
-        calls=min(tally.calls + 1, window),
-        failed=((tally.failed << 1) | failed) & mask,
-        slow=((tally.slow << 1) | slow) & mask,
-        failed_at=(*tally.failed_at, now)[-times:] if failed and times else tally.failed_at,
-    )
-
-
-def is_met(rule: TripRule, tally: Tally, now: float) -> bool:
-    """Whether *rule* says that the service is down."""
-    match rule:
-        case Consecutive(failures=failures):
-            return tally.consecutive >= failures
-        case FailuresOf(failures=failures, calls=calls):
-            return _ones(tally.failed, calls) >= failures
-        case FailuresIn(failures=failures, seconds=seconds):
-            return len(tally.failed_at) >= failures and tally.failed_at[-failures] >= now - seconds
-        case FailureRate(share=share, calls=calls, min_calls=min_calls):
-            seen = min(tally.calls, calls)
-            return seen >= min_calls and _ones(tally.failed, calls) >= share * seen
-        case SlowRate(share=share, calls=calls, min_calls=min_calls):
-            seen = min(tally.calls, calls)
-            return seen >= min_calls and _ones(tally.slow, calls) >= share * seen
-        case _:
-            assert_never(rule)
-
-
-def _ones(bits: int, calls: int) -> int:
-    return (bits & ((1 << calls) - 1)).bit_count()
+    return attrs.evolve(state, tally=Tally(), trips=state.trips + 1)

@@ -11,7 +11,8 @@ from typing import Final
 
 import trio
 
-from resprout.runtime.breaker import CircuitBreaker, judge
+from resprout.runtime.breaker import CircuitBreaker
+from resprout.runtime.breaker_judge import Judge
 from resprout.runtime.breaker_policy import DEFAULT_BREAKER, BreakerPolicy
 from resprout.runtime.breaker_rules import Outcome
 from resprout.runtime.events import Event
@@ -29,13 +30,17 @@ class Breakers:
         service: str,
         policy: BreakerPolicy = DEFAULT_BREAKER,
         *,
-        random: random.Random,
-        emit: Callable[[Event], None],
-        actor: str,
-        judge: Callable[[BaseException | None], Outcome] = judge,
+        random: random.Random | None = None,
+        emit: Callable[[Event], None] | None = None,
+        actor: str | None = None,
+        judge: Judge | None = None,
+        judge_result: Callable[[object], Outcome] | None = None,
         owner: str = "",
     ) -> CircuitBreaker:
-        """Return the breaker for *service*, made at the first call. Events go to the latest *emit*.
+        """Return the breaker for *service*, made at the first call. See `CircuitBreaker` for the rest.
+
+        An owner that comes back gives *emit*, *actor* and its judges again, and the breaker uses the new ones;
+        what is left out stays as it was.
 
         With an *owner*, the path of an actor, the breaker is that actor's alone, whatever others call their
         service: the next incarnation finds it again. One that comes with another policy gets a new one.
@@ -46,11 +51,15 @@ class Breakers:
         known = self._owned if owner else self._shared
         breaker = known.get(owner or service)
         if breaker is None or (owner and (breaker.policy, breaker.service) != (policy, service)):
-            breaker = CircuitBreaker(service, policy, random=random, emit=emit, actor=actor, judge=judge)
-            known[owner or service] = breaker
+            breaker = known[owner or service] = CircuitBreaker(service, policy, random=random)
         elif breaker.policy != policy:
-            raise ValueError(f"the breaker {service!r} exists with another policy: {breaker.policy}")
-        breaker.emit, breaker.actor, breaker.judge = emit, actor, judge
+            raise ValueError(
+                f"the breaker {service!r} exists with another policy, {breaker.policy}: ask for it with that one"
+            )
+        breaker.audience.emit = emit or breaker.audience.emit
+        breaker.actor = breaker.actor if actor is None else actor
+        breaker.judge = judge or breaker.judge
+        breaker.judge_result = judge_result or breaker.judge_result
         return breaker
 
     def find(self, service: str) -> CircuitBreaker | None:

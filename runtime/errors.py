@@ -216,7 +216,41 @@ class Unavailable(ServiceError):
 
 
 class CircuitOpen(ServiceError):
-    """The breaker in front of the service is open. Nothing was sent; try again after *retry_after*."""
+    """The breaker in front of the service is open. Nothing was sent; try again after *retry_after*.
+
+    Attributes:
+        retry_after: Seconds, more than 0: until the breaker is tried again, or until the probe out there ends.
+        cause: The service's last failure, if the breaker has seen one.
+        generation: Number of the breaker's state; two errors with the same one are of the same outage.
+        since: When the breaker went into this state, in seconds on the trio clock.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        message: str = "",
+        *,
+        state: str = "open",
+        retry_after: float | None = None,
+        cause: BaseException | None = None,
+        generation: int = 0,
+        since: float | None = None,
+    ) -> None:
+        # Made for every refused call, read by few: no text is made here, and `super().__init__` would make one.
+        self.service, self.state, self.retry_after = service, state, retry_after
+        self.cause, self.sent = cause, Sent.NO
+        self.generation, self.since = generation, since
+        self._message = message
+        self.__cause__ = cause
+
+    def __str__(self) -> str:
+        wait = f"; try again in {self.retry_after:.3g} s" if self.retry_after is not None else ""
+        last = f" (last error: {sentence(self.cause)})" if self.cause is not None else ""
+        message = self._message or f"the circuit breaker is {self.state.replace('_', ' ')}{wait}{last}"
+        return f"{self.service}: {message}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class PoolExhausted(ServiceError):

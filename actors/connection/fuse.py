@@ -15,7 +15,8 @@ import random
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from resprout.runtime.breaker import BreakerChanged, CircuitBreaker
+from resprout.runtime.breaker import CircuitBreaker
+from resprout.runtime.breaker_events import BreakerChanged
 from resprout.runtime.breaker_policy import BreakerPolicy
 from resprout.runtime.breaker_rules import Closed, Force, HalfOpen, Open, Override
 from resprout.runtime.breakers import breakers

@@ -11,7 +11,7 @@ from resprout.actors.metrics.family import PREFIX, About, Family, Kind
 EXITS: Final = ("normal", "shutdown", "killed", "crashed")
 CONNECTION_STATES: Final = ("connecting", "ready", "degraded", "backing_off", "draining", "stopped")
 FAILURES: Final = ("network", "timeout", "name", "tls", "auth", "protocol", "service")
-BREAKER_STATES: Final = ("closed", "open", "half_open", "forced_open", "forced_closed")
+BREAKER_STATES: Final = ("closed", "open", "half_open", "forced_open", "forced_closed", "metrics_only")
 OUTCOMES: Final = ("success", "failure", "ignored", "cancelled")
 SLOTS: Final = ("empty", "connecting", "idle", "in_use")
 OUTAGE_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
@@ -154,8 +154,17 @@ BREAKER_REJECTED = _read("breaker_rejected_total", "Calls that were not let thro
 BREAKER_LATE = _read(
     "breaker_late_results_total", "Results that came too late to count.", _BREAKER, "service"
 )
+BREAKER_WOULD_OPEN = _read(
+    "breaker_would_open_total", "Times a rule was met while it only counts.", _BREAKER, "service"
+)
 BREAKER_OPEN = _counted(
     "breaker_open_seconds_total", "Time spent open, by itself or by order.", _BREAKER, "service"
+)
+
+# Retry budgets.
+RETRIES = _read("retries_total", "Attempts after the first one.", About.RETRIES, "service")
+RETRIES_EXHAUSTED = _read(
+    "retry_budget_exhausted_total", "Retries that the budget did not allow.", About.RETRIES, "service"
 )
 
 # Pools.

@@ -30,6 +30,7 @@ class About(enum.Enum):
     ACTOR = "a place in the tree"
     CONNECTION = "a connection"
     BREAKER = "a circuit breaker"
+    RETRIES = "a retry budget"
     POOL = "a pool of connections"
     QUEUE = "a queue of messages"
     HEALTH = "a watched service"

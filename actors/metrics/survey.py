@@ -26,6 +26,7 @@ from resprout.actors.metrics.rules.engine import OPEN
 from resprout.actors.monitor.board import HealthBoard
 from resprout.runtime.breakers import breakers
 from resprout.runtime.life import Life
+from resprout.runtime.retry_budget import retry_budgets
 
 if TYPE_CHECKING:
     from resprout.actors.metrics.family import Family
@@ -129,6 +130,7 @@ async def survey(system: System, tallies: Tallies) -> Survey:
     label_and_visit(found, system.root, "", queues)
     read_runtime(found, system, lag)
     read_breakers(found)
+    read_retry_budgets(found)
     async with trio.open_nursery() as nursery:
         for label, queue in queues:
             nursery.start_soon(read_queue, found, label, queue)
@@ -254,9 +256,19 @@ def read_breakers(found: Survey) -> None:
         found.add(metrics.BREAKER_SLOW, service, of=stats.slow)
         found.add(metrics.BREAKER_REJECTED, service, of=stats.rejected)
         found.add(metrics.BREAKER_LATE, service, of=stats.late)
+        found.add(metrics.BREAKER_WOULD_OPEN, service, of=stats.would_open)
         if state.name in OPEN and service != OTHER:  # What was counted is of earlier openings.
             so_far = found.tallies.counts.get((metrics.BREAKER_OPEN, (service,)), 0.0)
             found.set(metrics.BREAKER_OPEN, service, to=so_far + trio.current_time() - state.since)
+
+
+def read_retry_budgets(found: Survey) -> None:
+    """All retry budgets of this trio run."""
+    for budget in retry_budgets():
+        service = found.tallies.labels.service(budget.service, budget.actor)
+        found.subjects[About.RETRIES].add(service)
+        found.add(metrics.RETRIES, service, of=budget.granted)
+        found.add(metrics.RETRIES_EXHAUSTED, service, of=budget.exhausted)
 
 
 async def read_queue(found: Survey, label: str, queue: QueueFigures) -> None:

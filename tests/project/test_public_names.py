@@ -18,6 +18,11 @@ System Timer TraceEvent TraceKind TreeError Unavailable UnknownMessageError brea
 log_to_stderr open_runtime run serve
 """
 
+BREAKER = """
+BreakerStats Consecutive FailureRate FailureRateIn FailuresIn FailuresOf Force Outcome RetryBudget
+RetryBudgetExhausted RetryPolicy SlowRate SlowRateIn Ticket judge judge_by may_repeat retry retry_budgets
+"""
+
 SUPERVISORS = """
 AlreadyPresent AlreadyStarted AutoShutdown ChildCounts ChildError ChildIgnored ChildInfo ChildNotFound
 ChildRestarting ChildRunning ChildSpec ChildStartFailed ChildStopped
@@ -40,11 +45,11 @@ Decision Fault Faults Outcome Plan Scenario SimulationFailed check plan_of shrin
 """
 
 PACKAGES = {
-    "resprout.runtime": RUNTIME.split(),
+    "resprout.runtime": RUNTIME.split() + BREAKER.split(),
     "resprout.supervisors": SUPERVISORS.split(),
     "resprout.testing": TESTING.split(),
     "resprout.testing.simulation": SIMULATION.split(),
-    "resprout": RUNTIME.split() + SUPERVISORS.split(),
+    "resprout": RUNTIME.split() + BREAKER.split() + SUPERVISORS.split(),
 }
 
 

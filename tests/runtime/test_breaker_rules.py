@@ -1,4 +1,5 @@
 import random
+import re
 from typing import TypeAlias
 
 import attrs
@@ -12,9 +13,11 @@ from resprout.runtime.breaker_policy import (
     BreakerPolicy,
     Consecutive,
     FailureRate,
+    FailureRateIn,
     FailuresIn,
     FailuresOf,
     SlowRate,
+    SlowRateIn,
     TripRule,
 )
 from resprout.runtime.breaker_rules import (
@@ -41,7 +44,14 @@ histories = st.lists(
 )
 policies = st.builds(
     BreakerPolicy,
-    trips=st.sampled_from([(Consecutive(2),), (FailuresOf(2, 4),), (Consecutive(3), FailureRate(0.5, 6, 3))]),
+    trips=st.sampled_from(
+        [
+            (Consecutive(2),),
+            (FailuresOf(2, 4),),
+            (Consecutive(3), FailureRate(0.5, 6, 3)),
+            (FailureRateIn(0.5, 20.0, 3), FailuresIn(3, 5.0)),
+        ]
+    ),
     half_open_max=st.integers(1, 3),
     successes_to_close=st.integers(1, 3),
 )
@@ -62,7 +72,7 @@ class Machine:
         if what == "admit":
             self.admit()
         elif what == "forced":
-            force = (Force.OPEN, Force.CLOSED)[which % 2]
+            force = tuple(Force)[which % 3]
             self.state = rules.overridden(self.state, self.now, force, 60.0, "test", "why not")
         elif what == "seen alive":
             self.state = rules.seen_alive(self.state, self.now)
@@ -197,6 +207,10 @@ OK, BAD = Outcome.SUCCESS, Outcome.FAILURE
         (FailuresIn(3, 0.25), [BAD, BAD, OK, OK, BAD, BAD], [BAD, BAD, BAD]),
         (FailureRate(0.5, 10, 4), [OK, OK, OK, BAD, BAD], [OK, BAD, OK, BAD]),
         (FailureRate(1.0, 10, 10), [BAD] * 9, [BAD] * 10),
+        (FailureRate(0.5, 10, 4), [BAD, BAD, OK], [BAD, BAD, BAD, OK]),
+        (FailureRate(0.55, 20, 20), [BAD] * 10 + [OK] * 10, [OK] * 9 + [BAD] * 11),
+        (FailureRate(0.5, 4, 4), [BAD, OK, OK, OK, BAD, OK], [BAD, OK, OK, OK, BAD, OK, BAD]),
+        (FailureRateIn(0.5, 0.5, 4), [BAD, OK, OK, OK, OK, BAD, OK, OK], [OK, BAD, OK, BAD]),
     ],
 )
 def test_each_rule_trips_exactly_where_it_says(
@@ -208,10 +222,94 @@ def test_each_rule_trips_exactly_where_it_says(
     assert isinstance(failing(policy, tripping), Open)
 
 
-def test_slow_successes_trip_a_slow_rate() -> None:
-    policy = BreakerPolicy(trips=(SlowRate(0.5, slow_after=2.0, calls=10, min_calls=4),))
+SLOW_RULES = [
+    SlowRate(0.5, slow_after=2.0, calls=10, min_calls=4),
+    SlowRateIn(0.5, slow_after=2.0, seconds=60.0, min_calls=4),
+]
+
+
+@pytest.mark.parametrize("rule", SLOW_RULES)
+def test_slow_successes_trip_a_slow_rate(rule: TripRule) -> None:
+    policy = BreakerPolicy(trips=(rule,))
     assert isinstance(failing(policy, [OK] * 4, slow=False), Closed)
+    assert isinstance(failing(policy, [OK] * 3, slow=True), Closed)
     assert isinstance(failing(policy, [OK] * 4, slow=True), Open)
+
+
+@pytest.mark.parametrize("rule", SLOW_RULES)
+def test_a_hanging_call_counts_as_slow_once_and_as_failed_when_it_fails(rule: TripRule) -> None:
+    policy, rng, ticket = BreakerPolicy(trips=(rule, Consecutive(3))), random.Random(0), Admitted(0)
+    state: BreakerState = Closed()
+    for _ in range(2):
+        state = rules.settle(state, ticket, BAD, 1.0, policy, rng, slow=None)
+        state = rules.hang(state, ticket, 2.0, policy, rng)  # Does not break the row of failures.
+    assert isinstance(state, Closed)
+    assert (state.tally.consecutive, state.openings) == (2, 0)
+    assert isinstance(rules.settle(state, ticket, BAD, 3.0, policy, rng, slow=None), Open)
+    state = Closed()
+    for _ in range(4):
+        state = rules.hang(state, ticket, 2.0, policy, rng)
+    assert isinstance(state, Open)
+
+
+def test_a_call_that_was_counted_as_slow_is_no_second_call() -> None:
+    policy, rng, ticket = BreakerPolicy(trips=SLOW_RULES[:1]), random.Random(0), Admitted(0)
+    state: BreakerState = Closed()
+    for _ in range(3):
+        state = rules.hang(state, ticket, 2.0, policy, rng)
+        state = rules.settle(state, ticket, OK, 3.0, policy, rng, slow=None)
+    assert isinstance(state, Closed)
+    assert (state.tally.timed, state.tally.ended) == (3, 3)
+
+
+def test_a_late_hanging_call_changes_nothing() -> None:
+    policy, rng = BreakerPolicy(trips=(SlowRate(1.0, 2.0, 1, 1),)), random.Random(0)
+    for state in (Closed(generation=2), HalfOpen(1, 0.0, 1), Open(1, 0.0, 9.0, 1)):
+        assert rules.hang(state, Admitted(1), 5.0, policy, rng) == state
+    for force in (Force.OPEN, Force.CLOSED):
+        override = Override(1, 0, 9, 0, force, "ann", "why")
+        assert rules.hang(override, Admitted(1), 5.0, policy, rng) == override
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=40),
+    st.sampled_from([1, 2, 6]),
+    st.integers(1, 5),
+)
+def test_a_share_over_time_agrees_with_counting_the_calls_of_ten_steps(
+    calls: list[tuple[int, bool]], step: int, least: int
+) -> None:
+    policy = BreakerPolicy(trips=(FailureRateIn(0.5, step * 10.0, least),))
+    rng, state, now = random.Random(0), Closed(), 0
+    seen: list[tuple[int, bool]] = []
+    for wait, failed in calls:
+        now += wait
+        seen.append((now // step, failed))
+        recent = [bad for at, bad in seen if at > now // step - 10]
+        expected = len(recent) >= least and 2 * sum(recent) >= len(recent)
+        after = rules.settle(state, Admitted(0), BAD if failed else OK, float(now), policy, rng)
+        assert isinstance(after, Open) == expected
+        if not isinstance(after, Closed):
+            break
+        state = after
+
+
+def test_time_windows_of_several_lengths_and_a_window_of_calls_live_side_by_side() -> None:
+    trips = (FailureRateIn(0.9, 10.0, 4), FailureRateIn(0.5, 100.0, 8), FailureRate(1.0, 3, 3))
+    assert isinstance(failing(BreakerPolicy(trips=trips), [OK, BAD] * 3 + [OK]), Closed)
+    assert isinstance(failing(BreakerPolicy(trips=trips), [OK, BAD] * 4), Open)
+    assert isinstance(failing(BreakerPolicy(trips=trips), [OK, BAD, BAD, BAD]), Open)
+    spread = failing(BreakerPolicy(trips=trips[:1]), [BAD, BAD, BAD, OK] + [BAD] * 3, gap=2.0)
+    assert isinstance(spread, Closed)
+
+
+def test_a_calm_breaker_is_one_that_a_success_does_not_change() -> None:
+    failed = rules.settle(Closed(), Admitted(0), BAD, 0.0, DEFAULT_BREAKER, random.Random(0))
+    assert rules.is_calm(Closed(), DEFAULT_BREAKER)
+    assert not rules.is_calm(failed, DEFAULT_BREAKER)
+    assert not rules.is_calm(HalfOpen(1, 0.0, 1), DEFAULT_BREAKER)
+    assert not rules.is_calm(Closed(), BreakerPolicy(trips=(FailureRate(0.5),)))
+    assert not rules.is_calm(Closed(), BreakerPolicy(trips=(FailureRateIn(0.5),)))
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 8), st.integers(0, 8))
@@ -230,6 +328,13 @@ def test_the_open_time_doubles_with_jitter_and_never_passes_the_cap() -> None:
         assert low <= min(drawn) < low * 1.02
         assert high * 0.98 < max(drawn) <= high
     assert rules.open_time(DEFAULT_BREAKER, 10**9, rng) <= 120
+    long = BreakerPolicy(open_for=1.0, open_cap=1e9, open_jitter=0.0)
+    assert [rules.open_time(long, openings, rng) for openings in (16, 17, 18, 10**9)] == [
+        2.0**15,
+        *[2.0**16] * 3,
+    ]
+    steady = BreakerPolicy(open_for=3.0, open_cap=3.0, open_jitter=0.0)
+    assert [rules.open_time(steady, openings, rng) for openings in (1, 5)] == [3.0, 3.0]
 
 
 @pytest.mark.parametrize(("closed_for", "openings"), [(29.0, 4), (30.0, 1)])
@@ -245,8 +350,10 @@ def test_a_probe_without_a_result_in_time_has_failed() -> None:
     assert isinstance(answer, Admitted)
     state, second = rules.admit(state, 4.0, DEFAULT_BREAKER, rng)
     assert second == Rejected(6.0)
-    late = rules.settle(state, answer, OK, 10.0, DEFAULT_BREAKER, rng)
+    assert isinstance(rules.settle(state, answer, OK, 9.9, DEFAULT_BREAKER, rng), Closed)
+    late = rules.settle(state, answer, OK, 11.0, DEFAULT_BREAKER, rng)
     assert isinstance(late, Open)
+    assert (late.since, late.openings, late.generation) == (10.0, 2, 4)  # As of its deadline.
 
 
 def test_a_cancelled_probe_gives_its_permit_back() -> None:
@@ -267,10 +374,58 @@ def test_overrides_end_by_themselves_and_a_probe_decides() -> None:
         state, answer = rules.admit(state, 600.0, DEFAULT_BREAKER, rng)
         assert isinstance(state, HalfOpen)
         assert isinstance(answer, Admitted)
+        assert state.since == 600.0
     for wrong in (0.0, -1.0, 86_401.0, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="override"):
             rules.overridden(Closed(), 0.0, Force.OPEN, wrong, "ann", "for ever")
-    assert not isinstance(rules.released(Override(1, 0, 9, 0, Force.OPEN, "a", "b"), 1.0), Override)
+    assert rules.released(Override(1, 0, 9, 3, Force.OPEN, "a", "b"), 1.0) == HalfOpen(2, 1.0, 3)
+    assert rules.released(Closed(), 1.0) == Closed()
+
+
+@pytest.mark.parametrize(("by", "reason"), [("", "why"), (" ", "why"), ("ann", ""), ("ann", " ")])
+def test_an_override_says_who_and_why(by: str, reason: str) -> None:
+    with pytest.raises(ValueError, match="who and why"):
+        rules.overridden(Closed(), 0.0, Force.OPEN, 60.0, by, reason)
+
+
+def test_metrics_only_admits_all_and_counts_how_often_it_would_have_opened() -> None:
+    rng, policy = random.Random(0), BreakerPolicy(trips=(Consecutive(2),))
+    state: BreakerState = rules.overridden(Closed(), 0.0, Force.METRICS_ONLY, 60.0, "ann", "a new policy")
+    for outcome in [BAD, OK, BAD, BAD, BAD, Outcome.CANCELLED, BAD, BAD]:
+        state, answer = rules.admit(state, 1.0, policy, rng)
+        assert isinstance(answer, Admitted)
+        state = rules.settle(state, answer, outcome, 1.0, policy, rng)
+    assert isinstance(state, Override)
+    assert (state.trips, state.tally.consecutive) == (2, 1)
+    slow = BreakerPolicy(trips=(SlowRate(1.0, 2.0, 1, 1),))
+    hung = rules.hang(state, Admitted(state.generation), 3.0, slow, rng)
+    assert isinstance(hung, Override)
+    assert hung.trips == 3
+    assert rules.hang(hung, Admitted(state.generation), 60.0, slow, rng) == hung  # It has ended by then.
+
+
+@pytest.mark.parametrize("force", [Force.OPEN, Force.CLOSED])
+def test_other_overrides_remember_no_results(force: Force) -> None:
+    policy = BreakerPolicy(trips=(Consecutive(1),))
+    state = rules.overridden(Closed(), 0.0, force, 60.0, "ann", "maintenance")
+    assert rules.settle(state, Admitted(state.generation), BAD, 1.0, policy, random.Random(0)) == state
+
+
+def test_several_good_probes_may_be_asked_for_and_one_bad_one_is_enough() -> None:
+    policy, rng = BreakerPolicy(half_open_max=2, successes_to_close=2), random.Random(0)
+    state, first = rules.admit(HalfOpen(3, 0.0, 1), 0.0, policy, rng)
+    state, second = rules.admit(state, 1.0, policy, rng)
+    assert isinstance(first, Admitted)
+    assert isinstance(second, Admitted)
+    assert first.permit != second.permit
+    assert rules.admit(state, 4.0, policy, rng)[1] == Rejected(6.0)  # Until the first of them must end.
+    state = rules.settle(state, first, OK, 5.0, policy, rng)
+    assert isinstance(state, HalfOpen)
+    assert rules.settle(state, first, OK, 5.0, policy, rng) == state  # Its permit is used up.
+    assert isinstance(rules.settle(state, second, BAD, 5.0, policy, rng), Open)
+    assert isinstance(rules.settle(state, second, OK, 5.0, policy, rng, slow=True), Open)
+    closed = rules.settle(state, second, OK, 5.0, policy, rng)
+    assert closed == Closed(generation=4, since=5.0, openings=1)
 
 
 @pytest.mark.parametrize(
@@ -290,8 +445,43 @@ def test_overrides_end_by_themselves_and_a_probe_decides() -> None:
         {"trips": (FailureRate(0.0),)},
         {"trips": (FailureRate(0.5, 10, 11),)},
         {"trips": (FailuresIn(0, 1.0),)},
+        {"open_for": -1.0},
+        {"open_for": float("inf")},
+        {"open_jitter": -0.1},
+        {"open_jitter": float("nan")},
+        {"half_open_max": 1.5},
+        {"successes_to_close": True},
+        {"trips": (Consecutive(float("inf")),)},
+        {"trips": (Consecutive(float("nan")),)},
+        {"trips": (FailuresOf(1, 0),)},
+        {"trips": (FailuresIn(1, float("nan")),)},
+        {"trips": (FailureRate(float("nan")),)},
+        {"trips": (FailureRate(1.1),)},
+        {"trips": (FailureRate(0.5, 10, 0),)},
+        {"trips": (FailureRate(0.5, 0, 1),)},
+        {"trips": (FailureRateIn(0.5, float("inf")),)},
+        {"trips": (FailureRateIn(0.5, 60.0, 0),)},
+        {"trips": (SlowRate(0.5, 0.0),)},
+        {"trips": (SlowRateIn(0.5, float("nan")),)},
+        {"trips": (SlowRateIn(0.5, 1.0, -1.0),)},
+        {"trips": (SlowRate(0.5, 1.0), SlowRateIn(0.5, 2.0))},
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="must"):
+    with pytest.raises(ValueError, match="must") as refused:
         attrs.evolve(DEFAULT_BREAKER, **wrong)  # type: ignore[arg-type] - wrong on purpose.
+    assert re.search(r"\d|nan|inf|True|\(\)", str(refused.value))  # The value,
+    assert re.search(r"choose|leave|raise|lower|half", str(refused.value))  # and what to do.
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [
+        {"open_for": 30.0, "open_cap": 30.0},
+        {"open_jitter": 0.0},
+        {"trips": (FailuresOf(5, 5), FailureRate(1.0, 1, 1), FailuresIn(1, 0.001))},
+        {"trips": (SlowRate(0.5, 1.0), SlowRateIn(0.5, 1.0), FailureRateIn(1.0, 1.0, 1))},
+    ],
+)
+def test_a_policy_at_the_edge_of_sense_is_taken(edge: dict[str, object]) -> None:
+    attrs.evolve(DEFAULT_BREAKER, **edge)  # type: ignore[arg-type] - of mixed types.

@@ -4,7 +4,7 @@ from typing import Final, assert_never
 
 from resprout.actors.metrics import catalogue as metrics
 from resprout.actors.metrics.increments import Increments, increments, one
-from resprout.runtime.breaker import BreakerChanged
+from resprout.runtime.breaker_events import BreakerChanged
 from resprout.runtime.events import SubscriberFailed
 from resprout.runtime.exits import Crashed, ExitReason, Killed, Normal, Shutdown
 from resprout.runtime.lifecycle import ActorExited, ActorRestarting, ActorStuck, AlarmFailed, CastFailed

@@ -21,7 +21,7 @@ from examples.chat.demo.wait import until
 from examples.chat.names import LIVE, POSTGRES_SERVER, REDIS_SERVER
 from resprout import ActorStarted, Event, Name, System
 from resprout.actors.process import Endpoint, ServerProcess
-from resprout.runtime.breaker import BreakerChanged
+from resprout.runtime.breaker_events import BreakerChanged
 from resprout.runtime.breaker_rules import Open
 from resprout.supervisors import LimitReached
 

@@ -15,7 +15,7 @@ from resprout.actors.auth import (
     VerifierFailed,
 )
 from resprout.runtime import Event, Name, Recipe, errors, open_runtime
-from resprout.runtime.breaker import BreakerChanged
+from resprout.runtime.breaker_events import BreakerChanged
 from resprout.runtime.breaker_rules import Closed, Open
 from resprout.runtime.breakers import breakers
 from resprout.supervisors import child, supervisor

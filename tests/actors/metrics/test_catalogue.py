@@ -25,6 +25,7 @@ NOT_COUNTED = {
     "StuckActorEnded": "resprout_actor_stuck_total has counted it",
     "LoopResumed": "resprout_loop_blocked_total has counted it",
     "MessageLost": "the runtime counts dead letters itself",
+    "RetryBudgetExhausted": "read as resprout_retry_budget_exhausted_total",
     "MonitorPaused": "read as resprout_monitor_paused_seconds",
     "ProcessStopped": "on request",
     "ServerListening": "once per start",

@@ -14,7 +14,7 @@ from resprout.actors.metrics import Increment, Tallies, increments
 from resprout.actors.metrics import catalogue as metrics
 from resprout.actors.metrics.family import Histogram
 from resprout.actors.metrics.labels import MAX_SERVICES, OTHER, Labels
-from resprout.runtime.breaker import BreakerChanged
+from resprout.runtime.breaker_events import BreakerChanged
 from resprout.runtime.breaker_rules import Closed, HalfOpen, Open
 from resprout.supervisors import LimitReached
 

@@ -16,6 +16,7 @@ from resprout.actors.websocket import MemoryStore, MessageQueue, QueueClient
 from resprout.runtime import Recipe
 from resprout.runtime.breaker_rules import Force
 from resprout.runtime.breakers import breakers
+from resprout.runtime.retry_budget import RetryPolicy, retry_budgets
 from resprout.supervisors import ONE_FOR_ALL, DynamicSupervisor, dynamic_supervisor
 from tests.actors.connection.fake_server import FakeServer
 
@@ -169,6 +170,18 @@ async def test_a_breaker_shows_its_state_its_calls_and_how_long_it_was_open(
         breaker.release()
         await trio.sleep(40)
         assert (await read(system))[at("breaker_open_seconds_total", service="auth")] == 40
+
+
+async def test_a_retry_budget_shows_what_it_granted_and_refused() -> None:
+    async with open_runtime(small()) as system:
+        tallies_of(system)
+        budget = retry_budgets().get("billing", RetryPolicy(minimum=1))
+        with budget.call() as first, budget.call() as second:
+            assert first.may_retry()
+            assert not second.may_retry()
+        rows = await read(system)
+        assert rows[at("retries_total", service="billing")] == 1
+        assert rows[at("retry_budget_exhausted_total", service="billing")] == 1
 
 
 async def test_the_books_of_a_queue_are_shown() -> None:
