@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import benchmarks.__main__
-from benchmarks import actors, many, memory, raw_trio
+from benchmarks import actors, breaker, many, memory, raw_trio
 from benchmarks.__main__ import machine, main, table
 from benchmarks.bare_loop import bare_loop
 from benchmarks.compare import at_least, at_most, medians, report
@@ -69,6 +69,14 @@ def test_many_actors_start_answer_and_stop(setting: str) -> None:
     finally:
         gc.set_threshold(*thresholds)
     assert [line.split()[0] for line in lines] == ["start", "memory", "answer", "stop"]
+
+
+def test_the_breaker_is_measured_in_parts_of_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "CALLS", 2_000)
+    monkeypatch.setattr(breaker, "ROUNDS", 1)
+    rows = breaker.measure()
+    assert [row["goal"] for row in rows] == [0.6] * 5 + [None]
+    assert all(row["ratio"] > 0 for row in rows)
 
 
 def test_the_barest_loop_does_all_of_the_work_and_is_gone_afterwards() -> None:
