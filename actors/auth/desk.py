@@ -177,7 +177,9 @@ class AuthDesk(Generic[I]):
                 f"{self._waiting} tokens wait to be verified",
                 retry_after=self.policy.timeout,
             )
-        return self.breaker.rejection()
+        rejection = self.breaker.rejection()
+        self.breaker.stats.rejected += rejection is not None
+        return rejection
 
     async def _fly(self, token: str, key: bytes, flight: _Flight[I]) -> None:
         try:

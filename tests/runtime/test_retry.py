@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -118,6 +119,36 @@ async def test_an_open_breaker_is_waited_for_if_it_ends_in_time_and_else_not_at_
     assert trio.current_time() == 0
     assert await ask(rejection.retry_after + 5) == "fine"
     assert rejection.retry_after < trio.current_time() <= rejection.retry_after + 0.25
+
+
+async def test_layers_in_their_order_refuse_early_and_count_each_attempt(autojump_clock: MockClock) -> None:
+    """Deadline, retry, breaker, bulkhead, attempt timeout, call."""
+    breaker, budget, bulkhead = CircuitBreaker("billing"), RetryBudget("billing"), trio.CapacityLimiter(2)
+    ends = Counter[type[BaseException]]()
+
+    async def attempt() -> None:
+        async with breaker, bulkhead:
+            with trio.fail_after(2):
+                await trio.sleep_forever()
+
+    async def caller() -> None:
+        try:
+            await retry(attempt, budget=budget, timeout=10)
+        except errors.ServiceError as error:
+            ends[type(error)] += 1
+        except trio.TooSlowError as error:
+            ends[type(error)] += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(25):
+            nursery.start_soon(caller)
+        await trio.sleep(9)
+        for _ in range(25):
+            nursery.start_soon(caller)
+    assert ends[errors.CircuitOpen] == breaker.stats.rejected == 25  # At once, and none took a place.
+    assert ends[trio.TooSlowError] == breaker.stats.failed == 8  # Two at a time, for two seconds each.
+    assert ends[errors.OutcomeUnknown] == breaker.stats.cancelled == 17  # Their deadline only cancels.
+    assert (bulkhead.borrowed_tokens, budget.calls, budget.retrying) == (0, 0, 0)
 
 
 async def test_the_deadline_of_a_scope_around_it_counts_too(autojump_clock: MockClock) -> None:

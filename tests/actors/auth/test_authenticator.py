@@ -98,6 +98,9 @@ async def test_a_failing_service_opens_the_breaker_and_a_healthy_one_closes_it(
         with pytest.raises(errors.CircuitOpen) as rejected:
             await auth.verify("t1")
         assert len(sessions.asked) == 5
+        breaker = breakers().find("auth")
+        assert breaker is not None
+        assert breaker.stats.rejected == 1
         assert rejected.value.retry_after is not None
         sessions.error = None
         await trio.sleep(rejected.value.retry_after)
