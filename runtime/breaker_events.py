@@ -102,7 +102,7 @@ class Audience:
             for listener in self._listeners:
                 try:
                     listener(event)
-                except BaseException as error:  # noqa: BLE001 - here it would end the whole trio run.
+                except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - it would end the run.
                     self._remove(listener)
                     self._log.error(
                         "listener of a circuit breaker raised and was removed",

@@ -262,6 +262,15 @@ def test_a_call_that_was_counted_as_slow_is_no_second_call() -> None:
     assert (state.tally.timed, state.tally.ended) == (3, 3)
 
 
+@pytest.mark.parametrize("rule", [FailuresOf(2, 9), FailuresIn(2, 60.0), FailureRate(1.0, 2, 2)])
+def test_a_slow_call_makes_nobody_forget_the_failures_before_it(rule: TripRule) -> None:
+    policy, rng, ticket = BreakerPolicy(trips=(rule, *SLOW_RULES)), random.Random(0), Admitted(0)
+    state = rules.settle(Closed(), ticket, BAD, 1.0, policy, rng)
+    state = rules.hang(state, ticket, 2.0, policy, rng)
+    assert isinstance(state, Closed)
+    assert isinstance(rules.settle(state, ticket, BAD, 3.0, policy, rng, slow=None), Open)
+
+
 def test_a_late_hanging_call_changes_nothing() -> None:
     policy, rng = BreakerPolicy(trips=(SlowRate(1.0, 2.0, 1, 1),)), random.Random(0)
     for state in (Closed(generation=2), HalfOpen(1, 0.0, 1), Open(1, 0.0, 9.0, 1)):
