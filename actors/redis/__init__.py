@@ -16,6 +16,8 @@ from resprout.actors.redis.endpoint import Endpoint, parse_url
 from resprout.actors.redis.line import LinkLimits
 from resprout.actors.redis.pipeline import RedisPipeline
 from resprout.actors.redis.pubsub import MaybeMissed, Message, Subscription
+from resprout.actors.redis.script import RedisScript
+from resprout.actors.redis.transaction import RedisTransaction
 
 __all__ = [
     "FAIL_FAST",
@@ -29,6 +31,8 @@ __all__ = [
     "RedisClient",
     "RedisConnection",
     "RedisPipeline",
+    "RedisScript",
+    "RedisTransaction",
     "Subscription",
     "parse_url",
 ]

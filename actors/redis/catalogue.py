@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from redis.commands import AsyncCoreCommands, AsyncRedisModuleCommands
-from redis.commands.core import AsyncScript, BitFieldOperation
+from redis.commands.core import BitFieldOperation
 from redis.event import EventDispatcher
+
+from resprout.actors.redis.script import RedisScript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -43,9 +45,17 @@ class Catalogue(AsyncRedisModuleCommands, AsyncCoreCommands):  # type: ignore[mi
         """The settings redis-py's commands look at."""
         return {"decode_responses": self._vocabulary.decode}
 
-    def register_script(self, script: ScriptTextT) -> AsyncScript:  # type: ignore[override]  # As in redis-py.
+    collects: ClassVar[bool] = False
+    """Whether commands are collected for later, and not run at once."""
+
+    def hurried(self, seconds: float) -> Catalogue:
+        """The same, for a call that has used up *seconds* of its time already."""
+        return self
+
+    def register_script(self, script: ScriptTextT) -> RedisScript:  # type: ignore[override]  # Ours, on trio.
         """A Lua script to call: ``await script(keys=[...], args=[...])``."""
-        return AsyncScript(self, script)  # type: ignore[arg-type]  # It uses only what is defined here.
+        text = script if isinstance(script, str) else bytes(script)
+        return RedisScript(self, text)  # pyright: ignore[reportArgumentType]  # It doubts that Self is a Catalogue.
 
     def bitfield(self, key: KeyT, default_overflow: str | None = None) -> BitFieldOperation:
         """Collect operations on the bits of *key*, then ``await`` its ``execute()``."""

@@ -10,7 +10,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from redis.exceptions import ResponseError
+import trio
+from redis.exceptions import ResponseError, WatchError
 
 from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.redis.catalogue import Catalogue
@@ -23,9 +24,12 @@ from resprout.actors.redis.policy import CallPolicy
 from resprout.actors.redis.pubsub import Inbox, Subscription
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.slot import NoReply
+from resprout.actors.redis.transaction import RedisTransaction, begin
+from resprout.runtime.errors import DeadlineExceeded, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from resprout.actors.connection.gate import Gate
     from resprout.actors.redis.actor import RedisConnection
@@ -87,6 +91,60 @@ class RedisClient(Catalogue):
     def pipeline(self, *, transaction: bool = True) -> RedisPipeline:
         """Collect commands and send them together; with *transaction* they run as one, or not at all."""
         return RedisPipeline(self._courier, self._vocabulary, transaction=transaction)
+
+    def transaction(self, *watches: str | bytes) -> AbstractAsyncContextManager[RedisTransaction]:
+        """Read, decide, then write only if no key of *watches* has changed meanwhile.
+
+        ``async with redis.transaction("n") as t: n = await t.get("n"); t.queue.set("n", f(n)); await t.execute()``
+
+        It has a connection of its own. Commands of ``t`` run at once, those of ``t.queue`` at `execute`, which
+        raises `redis.exceptions.WatchError` if a key was changed. Without `execute` nothing queued is run.
+        """
+        return begin(self._courier, self._vocabulary, watches, math.inf)
+
+    async def transact(
+        self, decide: Callable[[RedisTransaction], Awaitable[object]], *watches: str | bytes
+    ) -> list[Any]:
+        """Run *decide* in a `transaction`, then what it has queued; again while a watched key was changed.
+
+        Args:
+            decide: Reads with ``await t.get(...)``, queues with ``t.queue.set(...)``. It may run several times.
+            watches: Keys that must not change between its reads and its writes.
+
+        Returns:
+            The results of what was queued.
+
+        Raises:
+            DeadlineExceeded: The keys changed again and again until the client's timeout; nothing ran.
+            OutcomeUnknown: The reply of ``EXEC`` was lost. All of it has run, or nothing; it is not repeated.
+            ServiceError: As for commands.
+        """
+        policy, service = self._courier.policy, self._courier.service
+        deadline = trio.current_time() + policy.timeout
+        error: BaseException | None = None
+        while True:
+            await trio.lowlevel.checkpoint()
+            try:
+                async with begin(self._courier, self._vocabulary, watches, deadline) as transaction:
+                    with trio.move_on_at(deadline) as time:
+                        await decide(transaction)
+                    if not time.cancelled_caught:
+                        return await transaction.execute()
+            except WatchError as conflict:
+                error = conflict
+            except Unavailable as lost:
+                if policy.on_down is not OnDown.WAIT:
+                    raise
+                error = lost
+            except DeadlineExceeded as late:
+                if trio.current_time() < deadline:
+                    raise  # Of something else that *decide* did.
+                error = error or late.cause or late
+            if trio.current_time() >= deadline:
+                raise DeadlineExceeded(service, f"not done within {policy.timeout:g} s", cause=error)
+
+    def hurried(self, seconds: float) -> RedisClient:
+        return self.using(timeout=max(0.001, self._courier.policy.timeout - seconds))
 
     def subscribe(
         self,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from redis.exceptions import ExecAbortError
+from redis.exceptions import ExecAbortError, WatchError
 
 from resprout.actors.redis.catalogue import Catalogue
 from resprout.actors.redis.commands import CommandRefused, block_seconds
@@ -12,8 +12,26 @@ from resprout.actors.redis.link import WRONG_SERVER, RedisLink
 from resprout.actors.redis.resp import pack
 
 if TYPE_CHECKING:
-    from resprout.actors.redis.courier import Courier
+    from collections.abc import Awaitable, Callable
+
     from resprout.actors.redis.known import Known, Vocabulary
+    from resprout.actors.redis.policy import CallPolicy
+
+T = TypeVar("T")
+
+
+class Delivers(Protocol):
+    """Brings what a pipeline has collected to the server; see `Courier`."""
+
+    policy: CallPolicy
+
+    async def deliver(
+        self, send: Callable[[RedisLink, float], Awaitable[T]], *, timeout: float, reads: bool
+    ) -> T: ...
+    async def deliver_aside(
+        self, send: Callable[[RedisLink, float], Awaitable[T]], *, timeout: float, reads: bool
+    ) -> T: ...
+
 
 Entry: TypeAlias = "tuple[Known, bytes, dict[str, Any]]"
 
@@ -26,7 +44,9 @@ class RedisPipeline(Catalogue):
     Commands are called without ``await``: ``pipe.incr("n"); pipe.get("k"); n, value = await pipe.execute()``.
     """
 
-    def __init__(self, courier: Courier, vocabulary: Vocabulary, *, transaction: bool) -> None:
+    collects = True
+
+    def __init__(self, courier: Delivers, vocabulary: Vocabulary, *, transaction: bool) -> None:
         super().__init__(vocabulary)
         self._courier, self._transaction = courier, transaction
         self._stack: list[Entry] = []
@@ -122,5 +142,7 @@ def results_of_exec(replies: list[object]) -> list[Any]:
     if isinstance(results, Exception):
         errors = (reply for reply in queued if isinstance(reply, Exception))
         raise next(errors, results)
+    if results is None:
+        raise WatchError("a watched key was changed; nothing ran")
     assert isinstance(results, list), f"EXEC answered {results!r}"
     return results

@@ -18,6 +18,10 @@ ALLOWED = {
     "RedisClient.execute_command": "its arguments and result are redis-py's, whose signature this is",
     "RedisPipeline.execute_command": "as above",
     "RedisPipeline.execute": "the results of redis-py's commands, each of another type",
+    "RedisTransaction.execute_command": "as RedisClient.execute_command",
+    "RedisTransaction.execute": "as RedisPipeline.execute",
+    "RedisClient.transact": "as RedisPipeline.execute",
+    "RedisScript.__call__": "what a Lua script returns, as in redis-py",
 }
 
 
