@@ -222,6 +222,13 @@ def test_each_rule_trips_exactly_where_it_says(
     assert isinstance(failing(policy, tripping), Open)
 
 
+@pytest.mark.parametrize(("seconds", "state"), [(8.0, Open), (7.5, Closed)])
+def test_failures_exactly_as_long_ago_as_the_rule_looks_back_count(
+    seconds: float, state: type[BreakerState]
+) -> None:
+    assert isinstance(failing(BreakerPolicy(trips=(FailuresIn(3, seconds),)), [BAD] * 3, gap=4.0), state)
+
+
 SLOW_RULES = [
     SlowRate(0.5, slow_after=2.0, calls=10, min_calls=4),
     SlowRateIn(0.5, slow_after=2.0, seconds=60.0, min_calls=4),
