@@ -229,6 +229,13 @@ def test_failures_exactly_as_long_ago_as_the_rule_looks_back_count(
     assert isinstance(failing(BreakerPolicy(trips=(FailuresIn(3, seconds),)), [BAD] * 3, gap=4.0), state)
 
 
+@pytest.mark.parametrize("short", [FailuresOf(2, 2), FailureRate(1.0, 2, 2)])
+def test_a_rule_of_few_calls_does_not_see_what_another_one_remembers(short: TripRule) -> None:
+    policy = BreakerPolicy(trips=(short, FailuresOf(9, 9)))
+    assert isinstance(failing(policy, [BAD, OK, BAD, OK, OK]), Closed)
+    assert isinstance(failing(policy, [BAD, OK, BAD, BAD]), Open)
+
+
 SLOW_RULES = [
     SlowRate(0.5, slow_after=2.0, calls=10, min_calls=4),
     SlowRateIn(0.5, slow_after=2.0, seconds=60.0, min_calls=4),
