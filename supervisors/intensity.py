@@ -5,6 +5,7 @@ OTP's rule: an entry exactly one period old still counts, and intensity 0 gives 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import attrs
@@ -47,5 +48,5 @@ def count_restart(recent: Sequence[float], now: float, limit: Intensity) -> Allo
     >>> count_restart([0.0, 4.0], now=6.0, limit=Intensity(max_restarts=2, period=5.0))
     Allowed(recent=(4.0, 6.0))
     """
-    kept = (*(at for at in recent if at >= now - limit.period), now)
+    kept = (*recent[bisect_left(recent, now - limit.period) :], now)
     return Allowed(kept) if len(kept) <= limit.max_restarts else Exceeded()
