@@ -20,6 +20,7 @@ from resprout.actors.postgres.connect import DsnSource
 from resprout.actors.postgres.copy_options import CopyOptions
 from resprout.actors.postgres.dsn import check_dsn
 from resprout.actors.postgres.events import ConnectionClosed, ConnectionOpened, HeldTooLong, PoolRefused
+from resprout.actors.postgres.notifications import Missed, Notice, Notification, Notifications
 from resprout.actors.postgres.policy import PoolPolicy
 from resprout.actors.postgres.pool import Pool
 from resprout.actors.postgres.pool_rules import Census
@@ -44,6 +45,10 @@ __all__ = [
     "DsnSource",
     "HeldTooLong",
     "Isolation",
+    "Missed",
+    "Notice",
+    "Notification",
+    "Notifications",
     "OnDown",
     "Pool",
     "PoolPolicy",

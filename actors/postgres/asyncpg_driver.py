@@ -219,6 +219,14 @@ class AsyncpgConnection:
 
         return AsyncpgCursor(self, await self.run(open_it()))
 
+    async def listen(self, channel: str, heard: Callable[[str, str, int], None]) -> None:
+        """LISTEN until the connection ends or is reset."""
+
+        def hear(_: object, pid: int, channel: str, payload: object) -> None:
+            heard(channel, str(payload), pid)
+
+        await self.run(self._raw.add_listener(channel, hear))
+
     # Order.
 
     async def reset(self) -> None:

@@ -16,7 +16,8 @@ from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.postgres.commits import CommitOutcome, CommitUnknown
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
-from resprout.actors.postgres.outcomes import after_loss, after_read_only, after_timeout
+from resprout.actors.postgres.notifications import Listener, Notifications
+from resprout.actors.postgres.outcomes import after_loss, after_read_only, after_timeout, not_listening
 from resprout.actors.postgres.policy import CallPolicy
 from resprout.actors.postgres.pool import Pool, PoolLost
 from resprout.actors.postgres.repeat import RepeatPolicy, pause_before_repeat
@@ -148,6 +149,44 @@ class PostgresClient(Statements):
             connection.copy_to(query, *args, options=options, timeout=timeout) as data,
         ):
             yield data
+
+    @asynccontextmanager
+    async def listen(
+        self, *channels: str, buffer: int = 1000, timeout: float | None = None
+    ) -> AsyncIterator[Notifications]:
+        """Hear what is sent with NOTIFY on *channels*, from the beginning of the block to its end.
+
+        On a connection of its own, beside the pool's. It is made anew after every loss, also of a server that
+        hangs, which a probe finds; then a `Missed` is among the notifications.
+
+        Args:
+            channels: Their names, not quoted.
+            buffer: Notifications that may wait to be taken. One more, and all that wait give way to a `Missed`.
+            timeout: Seconds the first connection may take, as for `acquire`.
+
+        Raises:
+            Unavailable: There was no connection in time.
+            Draining: The pool is being stopped.
+        """
+        deadline = self._acquire_by(timeout)
+        gate = self._gate()
+        pool = gate.link() if self._calls.on_down is FAIL_FAST else await gate.wait_link(deadline)
+        notifications = Notifications(buffer)
+        listener = Listener(pool.setting, channels, notifications)
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.run)
+            with trio.move_on_at(deadline):
+                await listener.listening.wait()
+            try:
+                if not listener.listening.is_set():
+                    raise not_listening(gate.service, listener.last_error)
+                yield notifications
+            except Exception as error:  # noqa: BLE001 - raised below, out of the nursery's group.
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     async def run_in_transaction(
         self,

@@ -133,6 +133,9 @@ class DriverConnection(Protocol):
         """Open a cursor, in a transaction."""
         ...
 
+    async def listen(self, channel: str, heard: Callable[[str, str, int], None]) -> None:
+        """LISTEN; each notification is given to *heard*: channel, payload, the sender's process id."""
+
     async def transaction_id(self) -> TransactionId | None:
         """Which transaction this is; None if it wrote nothing so far, or the server does not tell."""
         ...

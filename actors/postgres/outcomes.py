@@ -89,3 +89,9 @@ def after_read_only(service: str, cause: Exception) -> Unavailable:
     """The error after a server refused to write because it is a replica now."""
     message = "the server is read-only: it is a replica, or was made one; connections are replaced"
     return Unavailable(service, message, state="degraded", retry_after=1.0, cause=cause, sent=Sent.NO)
+
+
+def not_listening(service: str, cause: Exception | None) -> Unavailable:
+    """The error of `listen` where no connection came in time."""
+    message = "no connection to listen on in time"
+    return Unavailable(service, message, state="connecting", retry_after=1.0, cause=cause, sent=Sent.NO)
