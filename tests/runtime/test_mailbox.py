@@ -58,6 +58,14 @@ async def test_a_sender_who_waits_for_room_learns_of_the_close_even_if_it_is_reo
         mailbox.reopen()
 
 
+async def test_what_was_put_aside_is_not_forgotten_by_a_close() -> None:
+    mailbox = Mailbox()
+    mailbox.put(note(1))
+    mailbox.stash(mailbox.receive_nowait())
+    mailbox.put(note(2))
+    assert [message.args for message in mailbox.close()] == [(1,), (2,)]
+
+
 async def test_newcomers_do_not_overtake_those_who_wait_even_if_there_is_room_already() -> None:
     """Those are let in once half is free; until then the room that there is belongs to them."""
     mailbox = Mailbox(capacity=4)
