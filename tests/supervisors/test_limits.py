@@ -6,12 +6,18 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from resprout import (
     ONE_FOR_ALL,
+    TEMPORARY,
     TRANSIENT,
+    Actor,
+    AutoShutdown,
     CoolDown,
     Name,
+    Normal,
     Shutdown,
     Strategy,
     Supervisor,
+    child,
+    control,
     open_runtime,
     supervisor,
 )
@@ -230,3 +236,20 @@ async def test_a_pause_that_was_overtaken_does_not_cut_the_next_one_short(autoju
         assert life(runtime, "app/a") == "restarting"
         await trio.sleep(2)
         assert life(runtime, "app/a") == "running"
+
+
+async def test_an_end_that_waited_while_its_supervisor_was_suspended_still_ends_it() -> None:
+    root = Name(Supervisor, "root")
+    last = child("last", Actor, restart=TEMPORARY, significant=True)
+    shelf = supervisor(
+        "shelf", last, name=root, restart=TRANSIENT, auto_shutdown=AutoShutdown.ANY_SIGNIFICANT
+    )
+    async with open_runtime(supervisor("app", shelf)) as runtime:
+        await control(root).suspend()
+        runtime.ref("app/shelf/last")._find().leave(Normal())
+        await wait_all_tasks_blocked()
+        assert life(runtime, "app/shelf") == "running"
+        await control(root).resume()
+        await wait_all_tasks_blocked()
+        assert life(runtime, "app/shelf") == "stopped"
+        assert life(runtime, "app/shelf/last") == "gone"  # A temporary one is forgotten.
