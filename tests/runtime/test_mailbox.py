@@ -67,7 +67,7 @@ async def test_what_was_put_aside_is_not_forgotten_by_a_close() -> None:
 
 
 async def test_newcomers_do_not_overtake_those_who_wait_even_if_there_is_room_already() -> None:
-    """Those are let in once half is free; until then the room that there is belongs to them."""
+    """Those are let in once most of it is free; until then the room that there is belongs to them."""
     mailbox = Mailbox(capacity=4)
     for number in range(4):
         mailbox.put(note(number))
@@ -78,8 +78,8 @@ async def test_newcomers_do_not_overtake_those_who_wait_even_if_there_is_room_al
         assert not mailbox.offer(note(5))
         with pytest.raises(trio.WouldBlock):
             mailbox.send_nowait(note(6))
-        assert mailbox.receive_nowait().args == (1,)  # Now half is free: the one who waits is let in.
-        assert numbers(mailbox) == [2, 3, 4]
+        assert [mailbox.receive_nowait().args[0] for _ in range(3)] == [1, 2, 3]
+        assert numbers(mailbox) == [4]
         assert mailbox.offer(note(7))
 
 
@@ -157,7 +157,8 @@ def test_whatever_happens_messages_come_in_order_and_the_count_is_right(
                         try:
                             mailbox.send_nowait(note(number))
                         except trio.WouldBlock:
-                            assert len(wanted) >= capacity
+                            # Those who wait are let in many at a time; the room that there is is theirs.
+                            assert len(wanted) >= capacity or mailbox.statistics().blocked_senders
                         else:
                             wanted.append(number)
                     case "call" | "send":
