@@ -1,5 +1,7 @@
 """What a connection reports."""
 
+from collections.abc import Hashable
+
 import attrs
 
 from resprout.actors.connection.failure_kind import FailureKind
@@ -26,6 +28,10 @@ class ConnectionEvent(Event):
         """The log level if it is news."""
         return self.level
 
+    def sort(self) -> Hashable:
+        """What makes another event a repeat of this one."""
+        return type(self).__name__
+
 
 @attrs.frozen(kw_only=True)
 class ConnectionChanged(ConnectionEvent):
@@ -45,6 +51,10 @@ class ConnectionChanged(ConnectionEvent):
             case _:
                 return "debug"
 
+    def sort(self) -> Hashable:
+        """A change to the same state."""
+        return type(self).__name__, self.new.name
+
 
 @attrs.frozen(kw_only=True)
 class AttemptFailed(ConnectionEvent):
@@ -58,6 +68,10 @@ class AttemptFailed(ConnectionEvent):
     def news_level(self) -> str:
         """What waiting alone will not mend is an error at once."""
         return "error" if self.kind.needs_a_human else "warning"
+
+    def sort(self) -> Hashable:
+        """Another kind of failure is news."""
+        return type(self).__name__, self.kind
 
 
 @attrs.frozen(kw_only=True)
@@ -106,3 +120,7 @@ class RotationFailed(ConnectionEvent):
     def news_level(self) -> str:
         """As for `AttemptFailed`."""
         return "error" if self.kind.needs_a_human else "warning"
+
+    def sort(self) -> Hashable:
+        """Another kind of failure is news."""
+        return type(self).__name__, self.kind

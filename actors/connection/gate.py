@@ -12,21 +12,18 @@ import random
 from collections.abc import Callable
 from typing import Generic
 
+import attrs
 import trio
 
 import resprout.actors.connection.states as states
 import resprout.runtime.errors as errors
 from resprout.actors.connection.base_link import BaseLink
 from resprout.actors.connection.events import (
-    AttemptFailed,
     ConnectionChanged,
+    ConnectionEvent,
     LinkLost,
-    LinkReplaced,
     ProbeMissed,
-    Recovered,
-    RotationFailed,
 )
-from resprout.actors.connection.failure_kind import kind_of
 from resprout.actors.connection.fuse import Fuse
 from resprout.actors.connection.link import Drainable, L
 from resprout.actors.connection.policy import KeeperPolicy
@@ -40,7 +37,6 @@ from resprout.actors.connection.states import (
     Ready,
     Stopped,
 )
-from resprout.runtime.backoff import delay
 from resprout.runtime.breaker_rules import Closed
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.events import Event
@@ -152,15 +148,7 @@ class Gate(Generic[L]):
             link.lose(why)
         up_for = now - self._up_since
         self._move(states.link_lost(self.state, now, self.policy, self._random), sentence(why))
-        self._emit(
-            LinkLost(
-                actor=self._actor,
-                service=self.service,
-                error=why,
-                up_for=up_for,
-                repeats=self._repeats.count(LinkLost, now),
-            )
-        )
+        self._report(LinkLost(actor=self._actor, service=self.service, error=why, up_for=up_for))
 
     def impaired(self, link: L, why: str) -> None:
         """*link* works only in part; calls still pass. Two clean probes in a row end it."""
@@ -285,6 +273,24 @@ class Gate(Generic[L]):
             facts |= self._link.describe()
         return facts
 
+    def probe_answered(self, link: L) -> None:
+        """A probe of *link* came back right."""
+        if link is self._link:
+            now = trio.current_time()
+            self._move(states.probe_answered(self.state, now, self.policy, self._random), "probes are clean")
+
+    def probe_missed(self, link: L, error: Exception) -> None:
+        """A probe of *link* failed."""
+        if link is not self._link:
+            return
+        self._report(ProbeMissed(actor=self._actor, service=self.service, error=error))
+        why = f"probe missed: {sentence(error)}"
+        after = states.probe_missed(self.state, trio.current_time(), self.policy, self._random, why)
+        if isinstance(after, BackingOff):
+            self.lost(link, error)
+        else:
+            self._move(after, why)
+
     @property
     def drains(self) -> bool:
         """Whether there is a live link that knows when its calls in flight are done."""
@@ -301,136 +307,7 @@ class Gate(Generic[L]):
         while not isinstance(self.state, Stopped):
             await self._moved.wait()
 
-    # What the keeper uses.
-
-    async def changed(self) -> None:
-        """Wait for the next change of state."""
-        await self._moved.wait()
-
-    def retry_if_due(self) -> None:
-        """Begin an attempt if the wait is over."""
-        self._move(states.retry_due(self.state, trio.current_time(), self.policy), "the wait is over")
-
-    def attempting(self) -> trio.CancelScope:
-        """The scope of the attempt that begins now: ends at its deadline, or when a drain calls it off."""
-        if isinstance(self.state, Connecting):
-            self._move(states.start(trio.current_time(), self.policy, self.state.failures), "attempt begins")
-            self._attempt = trio.CancelScope(deadline=self.state.until)
-        return self._attempt
-
-    def life_failed(self, error: Exception) -> None:
-        """An attempt failed with *error*, or a link's own task raised it and so lost the link."""
-        if isinstance(self.state, Connecting):
-            self._attempt_failed(error, began=self.state.since)
-        elif isinstance(self.state, BackingOff):
-            self.last_error = error  # The loss was noticed before its cause was known.
-
-    def open(self, link: L) -> bool:
-        """Let calls pass to *link*; False if a stop was asked for meanwhile and *link* is not wanted."""
-        if not isinstance(self.state, Connecting):
-            return False
-        now = trio.current_time()
-        self.fuse.probed(well=True, took=now - self.state.since)
-        self._link, self._up_since = link, now
-        self.live = link if self.fuse.passes else None
-        down_since, attempt = self._down_since, self._attempts + 1
-        self._down_since, self._attempts = None, 0
-        self._move(states.attempt_succeeded(self.state, now, self.policy, self._random), "connected")
-        if down_since is not None:
-            self._emit(
-                Recovered(
-                    actor=self._actor,
-                    service=self.service,
-                    duration=now - down_since,
-                    attempt=attempt,
-                    repeats=self._repeats.count(Recovered, now),
-                )
-            )
-        return True
-
-    def replace(self, old: L, new: L) -> bool:
-        """Let *new* take over from *old*; False if *old* is not the live one any more."""
-        if old is not self._link:
-            return False
-        now, why = trio.current_time(), self.rotation or ""
-        self.rotation, self._up_since = None, now
-        self._link = new
-        self.live = new if self.fuse.passes else None
-        self._move(states.replaced(self.state, now, self.policy, self._random), "replaced")
-        repeats = self._repeats.count(LinkReplaced, now)
-        self._emit(LinkReplaced(actor=self._actor, service=self.service, why=why, repeats=repeats))
-        return True
-
-    def rotation_failed(self, error: Exception, failures: int) -> float:
-        """No link could be made to take over, *failures* times in a row; returns when to try again, in seconds."""
-        kind = kind_of(error)
-        pause = delay(self.policy.backoff, failures, self._random)
-        self._emit(
-            RotationFailed(
-                actor=self._actor,
-                service=self.service,
-                attempt=failures,
-                error=error,
-                kind=kind,
-                retry_after=pause,
-                repeats=self._repeats.count((RotationFailed, kind), trio.current_time()),
-            )
-        )
-        return pause
-
-    def next_probe(self) -> float:
-        """The moment of the next probe; infinite while there is no link."""
-        return self.state.next_probe if isinstance(self.state, Ready | Degraded) else math.inf
-
-    def probe_answered(self, link: L) -> None:
-        """A probe of *link* came back right."""
-        if link is self._link:
-            now = trio.current_time()
-            self._move(states.probe_answered(self.state, now, self.policy, self._random), "probes are clean")
-
-    def probe_missed(self, link: L, error: Exception) -> None:
-        """A probe of *link* failed."""
-        if link is not self._link:
-            return
-        repeats = self._repeats.count(ProbeMissed, trio.current_time())
-        self._emit(ProbeMissed(actor=self._actor, service=self.service, error=error, repeats=repeats))
-        why = f"probe missed: {sentence(error)}"
-        after = states.probe_missed(self.state, trio.current_time(), self.policy, self._random, why)
-        if isinstance(after, BackingOff):
-            self.lost(link, error)
-        else:
-            self._move(after, why)
-
-    def stopped(self, why: str) -> None:
-        """The keeper has ended."""
-        self._link = self.live = None
-        self.fuse.close()
-        self._move(states.stopped(self.state, trio.current_time()), why)
-
     # How the state changes.
-
-    def _attempt_failed(self, error: Exception, began: float) -> None:
-        now = trio.current_time()
-        self.last_error = error
-        self._attempts += 1
-        self.fuse.probed(well=False, took=now - began)
-        if self._down_since is None:
-            self._down_since = began
-        after = states.attempt_failed(self.state, now, self.policy, self._random)
-        self._move(after, sentence(error))
-        if isinstance(after, BackingOff):
-            kind = kind_of(error)
-            self._emit(
-                AttemptFailed(
-                    actor=self._actor,
-                    service=self.service,
-                    attempt=after.attempt,
-                    error=error,
-                    kind=kind,
-                    retry_after=after.until - now,
-                    repeats=self._repeats.count(kind, now),
-                )
-            )
 
     def _move(self, after: ConnectionState, why: str) -> None:
         before, self.state = self.state, after
@@ -439,16 +316,19 @@ class Gate(Generic[L]):
         self._see_what_is_unproven()
         self._wake()
         if type(after) is not type(before):
-            self._emit(
+            self._report(
                 ConnectionChanged(
                     actor=self._actor,
                     service=self.service,
                     old=before,
                     new=after,
                     why=why,
-                    repeats=self._repeats.count(after.name, trio.current_time()),
                 )
             )
+
+    def _report(self, event: ConnectionEvent) -> None:
+        repeats = self._repeats.count(event.sort(), trio.current_time())
+        self._emit(attrs.evolve(event, repeats=repeats))
 
     def _see_what_is_unproven(self) -> None:
         counts = isinstance(self.state, Ready | Degraded) and self.state.failures > 0

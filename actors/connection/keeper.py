@@ -29,11 +29,12 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Generic
 
-import attrs
 import trio
 
 from resprout.actors.connection.base_link import BaseLink
 from resprout.actors.connection.gate import Gate
+from resprout.actors.connection.kept_gate import KeptGate
+from resprout.actors.connection.life import Life
 from resprout.actors.connection.link import Drainable, L, Link
 from resprout.actors.connection.policy import DEFAULT_POLICY, KeeperPolicy
 from resprout.actors.connection.states import BackingOff, Connecting, Draining, Stopped
@@ -44,33 +45,6 @@ from resprout.runtime.events import Event
 __all__ = ["Connect", "Drainable", "Gate", "Keeper", "KeeperPolicy", "Link"]
 
 Connect = Callable[[trio.Nursery], Awaitable[L]]
-
-
-@attrs.define(eq=False)
-class Life(Generic[L]):
-    """One attempt and the life of the link it leads to.
-
-    Attributes:
-        nursery: Where it runs.
-        heir_of: The live link that it is to take over from, if it is to.
-        former: The life of that link.
-        attempt: Ends the attempt, if it is to take over.
-        decided: The attempt is over.
-        over: The keeper need not wait for it any more: it has ended, or another took over.
-        ended: Nothing of it is left.
-        failure: Why the attempt to take over failed.
-        retired: Another has taken over.
-    """
-
-    nursery: trio.Nursery
-    heir_of: L | None = None
-    former: "Life[L] | None" = None
-    attempt: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    decided: trio.Event = attrs.field(factory=trio.Event)
-    over: trio.Event = attrs.field(factory=trio.Event)
-    ended: trio.Event = attrs.field(factory=trio.Event)
-    failure: Exception | None = None
-    retired: bool = False
 
 
 class Keeper(Generic[L]):
@@ -95,7 +69,7 @@ class Keeper(Generic[L]):
         random: random.Random,
         policy: KeeperPolicy = DEFAULT_POLICY,
     ) -> None:
-        self.gate: Gate[L] = Gate(service, emit=emit, actor=actor, random=random, policy=policy)
+        self.gate: KeptGate[L] = KeptGate(service, emit=emit, actor=actor, random=random, policy=policy)
         self._connect, self._policy = connect, policy
         self._present: Life[L] | None = None
 

@@ -3,6 +3,11 @@
 import re
 from pathlib import Path
 
+from resprout.actors.connection import KeeperPolicy
+from resprout.actors.connection.policy import CLEAN_PROBES_UNTIL_READY, MISSES_UNTIL_LOST
+from resprout.runtime.backoff import Backoff
+from resprout.runtime.breaker_policy import Consecutive
+
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/reference-connection.md").read_text()
 ROWS = re.findall(r"^\| CN-(\d+) \|(.*)", PAGE, re.MULTILINE)
@@ -37,3 +42,14 @@ def test_no_connection_has_a_limit_on_attempts() -> None:
         for match in limit.finditer(file.read_text())
     ]
     assert found == []
+
+
+def test_the_defaults_are_those_that_are_promised() -> None:
+    policy, breaker = KeeperPolicy(), KeeperPolicy().breaker
+    assert policy.backoff == Backoff(floor=0.05, base=0.25, cap=30.0, max_exponent=10)
+    assert (policy.attempt_timeout, policy.stable_after, policy.nudge_every) == (10, 5, 1)
+    assert (policy.probe_every, policy.probe_jitter, policy.probe_timeout) == (30, 0.1, 5)
+    assert (MISSES_UNTIL_LOST, CLEAN_PROBES_UNTIL_READY) == (2, 2)
+    assert (policy.drain_timeout, policy.rotation_drain) == (10, 60)
+    assert breaker.trips == (Consecutive(5),)
+    assert (breaker.open_for, breaker.open_cap, breaker.reset_after) == (30, 120, 30)
