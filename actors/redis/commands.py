@@ -137,7 +137,7 @@ _LOGIN = "the connection logs in by itself; put user, password and database into
 _TRANSACTION = "other tasks' commands would get in between; use pipeline(), which sends MULTI to EXEC at once"
 _WATCH = "all tasks share the connection; use async with redis.transaction(...), transact() or a script"
 _OWN = "the connection belongs to its actor, which opens and closes it"
-_CLUSTER = "clusters are not supported"
+_CLUSTER = "clusters are not supported; use one server, or Sentinel"
 _TOOL = "it turns the connection into a stream of something else; use redis-cli"
 
 REFUSED: Mapping[str, str] = {

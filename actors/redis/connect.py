@@ -12,16 +12,25 @@ import trio
 from redis.exceptions import ResponseError
 
 from resprout.actors.connection.dial import dial, secured
-from resprout.actors.redis.endpoint import Endpoint, parse_url
+from resprout.actors.redis.endpoint import Endpoint
 from resprout.actors.redis.line import LinkLimits
 from resprout.actors.redis.link import OnPush, RedisLink
+from resprout.actors.redis.refusal import ClusterRefused
 from resprout.actors.redis.resp import pack
+from resprout.actors.redis.sentinel import SentinelGroup, parse_source
 from resprout.actors.redis.side import SideLinks
 from resprout.actors.redis.slot import ServerClosed
 from resprout.actors.redis.wire import SocketWire, StreamWire, Wire
+from resprout.runtime.classify import is_programming_error, unwrapped
+from resprout.runtime.telling import sentence
 
 UrlSource: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A URL, or a function that gives one; it is asked on each attempt, so credentials can rotate."""
+
+ContextSource: TypeAlias = ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+"""A TLS context, a function that gives one on each attempt, so certificates can rotate, or the default."""
+
+ASK_TIMEOUT = 1.0  # Seconds for one Sentinel.
 
 
 @attrs.frozen
@@ -32,8 +41,8 @@ class RedisConnect:
         source: Where to connect to.
         client_name: What ``CLIENT LIST`` on the server shows; no spaces.
         limits: Bounds of the link.
-        ssl_context: Used with ``rediss``; None makes one that verifies against the system's certificates,
-            or those of ``ca_file``.
+        ssl_context: Used with ``rediss``, or a function that gives one on each attempt; None makes one that
+            verifies against the system's certificates, or those of ``ca_file``.
 
     Raises:
         ValueError: *source* is a wrong URL. From a function it is raised by the attempt.
@@ -42,11 +51,11 @@ class RedisConnect:
     source: UrlSource = attrs.field(repr=False)
     client_name: str = "resprout"
     limits: LinkLimits = attrs.field(factory=LinkLimits)
-    ssl_context: ssl.SSLContext | None = None
+    ssl_context: ContextSource = None
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.source, str):
-            parse_url(self.source)
+            parse_source(self.source)
 
     async def __call__(self, nursery: trio.Nursery) -> RedisLink:
         link = await self._open(nursery)
@@ -58,25 +67,87 @@ class RedisConnect:
         self, nursery: trio.Nursery, beside: RedisLink | None = None, on_push: OnPush | None = None
     ) -> RedisLink:
         """A link that is logged in; it runs in *nursery*, which is open for as long as *beside* lives."""
-        endpoint = await self._endpoint()
-        wire = await open_wire(endpoint, self.ssl_context)
+        source = await self._source()
+        if isinstance(source, Endpoint):
+            return await self._reach(source, nursery, beside, on_push)
+        failures: dict[str, Exception] = {}
+        for sentinel in source.sentinels:
+            said = f"{sentinel.host}:{sentinel.port}"
+            try:
+                master = source.at(*await ask(sentinel, source.name, self._context()))
+                said += f", which named {master.host}:{master.port}"
+                return await self._reach(master, nursery, beside, on_push, must_be_master=True)
+            except Exception as error:
+                if is_programming_error(error):
+                    raise
+                failures[said] = error
+        told = "; ".join(f"{said}: {sentence(error)}" for said, error in failures.items())
+        raise NoMaster(f"no master from {source} ({told})")
+
+    async def _reach(
+        self,
+        endpoint: Endpoint,
+        nursery: trio.Nursery,
+        beside: RedisLink | None,
+        on_push: OnPush | None,
+        *,
+        must_be_master: bool = False,
+    ) -> RedisLink:
+        wire = await open_wire(endpoint, self._context())
         if beside is not None and not beside.live:
             await wire.aclose()
             raise ServerClosed("the main connection was lost")
-        link = RedisLink(wire, self.limits, on_push=on_push)
+        link = RedisLink(wire, self.limits, on_push=on_push, must_be_master=must_be_master)
         nursery.start_soon(link.run)
         try:
             await greet(link, endpoint, self.client_name)
+            if must_be_master:
+                await link.check_role()
         except BaseException:
             link.abort(ServerClosed("the handshake failed"))
             raise
         return link
 
-    async def _endpoint(self) -> Endpoint:
+    async def _source(self) -> Endpoint | SentinelGroup:
         if isinstance(self.source, str):
-            return parse_url(self.source)
+            return parse_source(self.source)
         url = self.source()
-        return parse_url(await url if inspect.isawaitable(url) else url)
+        return parse_source(await url if inspect.isawaitable(url) else url)
+
+    def _context(self) -> ssl.SSLContext | None:
+        return self.ssl_context() if callable(self.ssl_context) else self.ssl_context
+
+
+class NoMaster(ConnectionError):
+    """The Sentinels named no server that is a master now. During a failover this passes by itself."""
+
+
+async def ask(sentinel: Endpoint, name: str, ssl_context: ssl.SSLContext | None = None) -> tuple[str, int]:
+    """Ask one Sentinel where the master *name* is; it has a second to answer.
+
+    Raises:
+        NoMaster: It knows none.
+        OSError: It cannot be reached in time.
+        redis.exceptions.RedisError: It refused to say.
+    """
+    try:
+        with trio.fail_after(ASK_TIMEOUT):
+            async with trio.open_nursery() as nursery:
+                link = RedisLink(await open_wire(sentinel, ssl_context))
+                nursery.start_soon(link.run)
+                await greet(link, sentinel, "resprout")
+                asked = pack(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name))
+                reply = await link.call(asked, ASK_TIMEOUT)
+                nursery.cancel_scope.cancel()
+    except trio.TooSlowError:
+        raise TimeoutError(f"no answer within {ASK_TIMEOUT:g} s") from None
+    except ExceptionGroup as group:
+        raise unwrapped(group) from None
+    match reply:
+        case [bytes(host), bytes(port)]:
+            return host.decode(), int(port)
+        case _:
+            raise NoMaster(f"it knows no master named {name!r}")
 
 
 async def open_wire(endpoint: Endpoint, ssl_context: ssl.SSLContext | None = None) -> Wire:
@@ -109,6 +180,7 @@ async def greet(link: RedisLink, endpoint: Endpoint, client_name: str) -> None:
     """Agree on RESP3, log in, give our name and choose the database.
 
     Raises:
+        ClusterRefused: The server belongs to a cluster.
         redis.exceptions.AuthenticationError: The login was refused.
         redis.exceptions.RedisError: The server refused something else.
         NoReply: It said nothing.
@@ -128,3 +200,5 @@ async def greet(link: RedisLink, endpoint: Endpoint, client_name: str) -> None:
             raise ResponseError(f"{reply}; resprout needs RESP3, which came with Redis 6") from reply
         if isinstance(reply, Exception):
             raise reply
+        if isinstance(reply, dict) and reply.get(b"mode") == b"cluster":
+            raise ClusterRefused(f"{endpoint} says so")

@@ -60,13 +60,14 @@ class RedisLink:
         limits: LinkLimits | None = None,
         *,
         on_push: OnPush | None = None,
+        must_be_master: bool = False,
     ) -> None:
         self.limits = limits or LinkLimits()
         self.pushes = 0
         self.proven = False
         self.side: SideLinks | None = None
         self._now = trio.lowlevel.current_clock().current_time  # One call less than trio.current_time.
-        self._on_push = on_push
+        self._on_push, self._must_be_master = on_push, must_be_master
         self._wire = wire
         self._line = Line(wire, self.limits)
         self._parser = new_parser()
@@ -158,7 +159,8 @@ class RedisLink:
         Only a read-only server lets a new link come up at all; without this rule every write would cut off
         those who read.
         """
-        if not isinstance(error, ReadOnlyError) or self._now() >= self._born + self.limits.renew_after:
+        kept = isinstance(error, ReadOnlyError) and not self._must_be_master
+        if not kept or self._now() >= self._born + self.limits.renew_after:
             self.retire(error)
 
     @property
@@ -224,6 +226,18 @@ class RedisLink:
             error = ProtocolViolation("the server did not echo the word of the probe")
             self.abort(error)
             raise error
+        if self._must_be_master:
+            await self.check_role()
+
+    async def check_role(self) -> None:
+        """Whether the server is a master, as a connection found by Sentinel must be; else close."""
+        match await self.call(pack(("ROLE",)), self.limits.reply_timeout):
+            case [b"master", *_]:
+                return
+            case _:
+                error = ConnectionError("the server is no master any more")
+                self.abort(error)
+                raise error
 
     async def wait_idle(self) -> None:
         """Wait until no call is in flight."""

@@ -6,6 +6,8 @@ import hiredis
 from redis.asyncio.connection import DefaultParser
 from redis.exceptions import DataError, ResponseError
 
+from resprout.actors.redis.refusal import ClusterRefused
+
 INCOMPLETE = object()
 """What the parser gives while a reply is not there as a whole."""
 
@@ -56,6 +58,8 @@ def new_parser() -> Parser:
 def parse_error(text: str) -> Exception:
     """redis-py's exception for an error reply; a `ResponseError` where redis-py itself fails on the text."""
     try:
+        if text.startswith(("MOVED ", "ASK ")):
+            return ClusterRefused(text)
         error: Exception = DefaultParser.parse_error(text)  # type: ignore[no-untyped-call]  # Untyped there.
     except Exception:  # noqa: BLE001 - e.g. a MOVED without an address; any text from outside must be survived.
         error = ResponseError(text)
