@@ -2,7 +2,7 @@
 
 import random
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,10 +36,12 @@ async def postgres_server() -> AsyncIterator[testing.LocalServer]:
 
 
 @pytest.fixture
-def passable_tmp_path(tmp_path: Path) -> Path:
-    """As `tmp_path`, but other users may pass through: pytest makes its directories for us alone."""
-    for directory in (tmp_path, *tmp_path.parents):
-        if not directory.is_relative_to(tempfile.gettempdir()) or directory == Path(tempfile.gettempdir()):
-            break
+def passable_tmp_path() -> Iterator[Path]:
+    """A directory that other users may pass through.
+
+    Not below pytest's own, which every other run of pytest on this machine closes to all but us again.
+    """
+    with tempfile.TemporaryDirectory(prefix="passable-") as made:
+        directory = Path(made)
         directory.chmod(0o711)
-    return tmp_path
+        yield directory
