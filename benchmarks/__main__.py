@@ -20,7 +20,7 @@ from rich.table import Table
 from benchmarks.compare import Row
 from benchmarks.peers import command
 
-NAMES = ("actors", "breaker", "redis_get", "postgres_select")
+NAMES = ("actors", "breaker", "redis_get", "recovery", "postgres_select")
 RESULTS = Path(__file__).with_name("results.json")
 
 

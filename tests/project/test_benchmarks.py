@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import benchmarks.__main__
-from benchmarks import actors, breaker, many, memory, raw_trio
+from benchmarks import actors, breaker, many, memory, raw_trio, recovery
 from benchmarks.__main__ import machine, main, table
 from benchmarks.bare_loop import bare_loop
 from benchmarks.compare import at_least, at_most, medians, report
@@ -59,6 +59,12 @@ def test_stopping_takes_time_on_top_of_starting(
 @pytest.mark.parametrize("kind", ["ours", "raw"])
 def test_an_idle_actor_weighs_kilobytes(kind: memory.Kind) -> None:
     assert 1_000 < memory.bytes_each(kind, 500).traced < 20_000
+
+
+@pytest.mark.real
+def test_an_outage_ends_with_a_good_answer() -> None:
+    waits = trio.run(recovery.recoveries, 2, 0.05)
+    assert [wait for wait in waits if not 0 <= wait < 10] == []
 
 
 @pytest.mark.parametrize("setting", ["default", "rare"])
