@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 
 from resprout.runtime.backoff import Backoff
-from resprout.runtime.breaker_policy import DEFAULT_BREAKER, BreakerPolicy, SlowRate
+from resprout.runtime.breaker_policy import DEFAULT_BREAKER, BreakerPolicy
 
 # A probe that fails is repeated at once; this many in a row mean that the link is dead.
 MISSES_UNTIL_LOST: Final = 2
@@ -35,7 +35,8 @@ class KeeperPolicy:
         breaker: When the circuit breaker opens because calls over a live link fail.
 
     Raises:
-        ValueError: If a number is negative, not finite, or zero where zero means a hot loop; or for a `SlowRate`.
+        ValueError: If a number is negative, not finite, or zero where zero means a hot loop, or if the breaker
+            has a rule about slow calls.
     """
 
     attempt_timeout: float = 10.0
@@ -74,9 +75,9 @@ class KeeperPolicy:
             raise ValueError(f"probe_jitter must be at least 0 and less than 1, not {self.probe_jitter}")
         if self.max_waiters < 0:
             raise ValueError(f"max_waiters must not be negative, not {self.max_waiters}")
-        if any(isinstance(rule, SlowRate) for rule in self.breaker.trips):
+        if self.breaker.slow_after < math.inf:
             raise ValueError(
-                "the breaker of a connection does not time calls: use another rule than SlowRate"
+                "the breaker of a connection does not time calls: use another rule than SlowRate or SlowRateIn"
             )
 
 

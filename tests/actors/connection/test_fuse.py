@@ -22,7 +22,7 @@ from resprout import (
     supervisor,
 )
 from resprout.actors.connection import Connection, Gate, Keeper, KeeperPolicy, Ready
-from resprout.runtime.breaker_policy import FailureRate, SlowRate
+from resprout.runtime.breaker_policy import FailureRate, SlowRate, SlowRateIn
 from resprout.runtime.breaker_rules import Force, Open
 from resprout.runtime.breakers import breakers
 from tests.actors.connection.fake_server import FakeLink, FakeServer
@@ -219,11 +219,12 @@ async def test_an_operator_can_open_it_and_its_end_needs_nobody(autojump_clock: 
         assert gate.live is None
         await trio.sleep(2)
         assert gate.live is server.link
-        breaker.force(Force.CLOSED, by="ann", reason="calls must pass", seconds=100)
-        fail(gate, 20)
-        assert gate.live is server.link
-        await trio.sleep(102)
-        assert breaker.state.name == "closed"
+        for force in (Force.CLOSED, Force.METRICS_ONLY):
+            breaker.force(force, by="ann", reason="calls must pass", seconds=100)
+            fail(gate, 20)
+            assert gate.live is server.link
+            await trio.sleep(102)
+            assert breaker.state.name == "closed"
 
 
 @attrs.define
@@ -285,6 +286,7 @@ async def test_a_cancelled_keeper_gives_the_permit_of_its_trial_back(autojump_cl
     assert breaker.state.name == "closed"
 
 
-def test_a_rule_about_slow_calls_is_refused() -> None:
+@pytest.mark.parametrize("rule", [SlowRate(0.5, slow_after=1.0), SlowRateIn(0.5, slow_after=1.0)])
+def test_a_rule_about_slow_calls_is_refused(rule: SlowRate | SlowRateIn) -> None:
     with pytest.raises(ValueError, match="does not time calls"):
-        KeeperPolicy(breaker=BreakerPolicy(trips=(SlowRate(0.5, slow_after=1.0),)))
+        KeeperPolicy(breaker=BreakerPolicy(trips=(rule,)))
