@@ -17,6 +17,9 @@ from resprout.runtime.telling import sentence
 class KeptGate(Gate[L]):
     """A `Gate` with what its keeper needs besides."""
 
+    # Said again for pyright, which else takes the type of what is assigned here.
+    last_error: Exception | None
+
     async def changed(self) -> None:
         """Wait for the next change of state."""
         await self._moved.wait()
