@@ -5,8 +5,9 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from resprout.actors.auth.desk import AuthDesk, Verifier
+from resprout.actors.auth.desk import AuthDesk
 from resprout.actors.auth.policy import DEFAULT_AUTH, AuthPolicy
+from resprout.actors.auth.verifier import Probing, Verifier
 from resprout.runtime.actor import Actor
 from resprout.runtime.breakers import breakers
 
@@ -23,7 +24,8 @@ class Authenticator(Actor, Generic[I]):
     Attributes:
         verifier: ``await verifier(token)`` returns the identity, or raises `InvalidToken` if the service said
             no, which counts as a success of the service. Whatever else it raises counts as a failure.
-        probe: A cheap call that shows whether the service lives; None asks *verifier* about a random token.
+        probe: A cheap call that shows whether the service lives; None takes the verifier's own ``probe()`` if it
+            has one, and else asks it about a random token.
         policy: Deadlines, breaker, bounds, and for how long known tokens pass while the service is away.
         service: Name in errors, events and metrics, and of the breaker.
     """
@@ -42,13 +44,16 @@ class Authenticator(Actor, Generic[I]):
             emit=context.emit,
             actor=context.path,
         )
+        own_probe = self.verifier.probe if isinstance(self.verifier, Probing) else None
         desk: AuthDesk[I] = AuthDesk(
             self.verifier,
-            self.probe,
+            self.probe or own_probe,
             breaker,
             self.policy,
             spawn=context.start_soon,
+            random=context.random,
             emit=context.emit,
             actor=context.path,
         )
         context.offer(desk)
+        desk.tend()  # The breaker may have been open when the incarnation before crashed.

@@ -3,18 +3,25 @@
 Callers wait here in their own tasks; the verifier runs in tasks of the authenticator. So a caller that gives up
 early takes no answer away from others with the same token, and cannot hide from the breaker that the verifier
 hangs: the run goes on to its own deadline and is counted.
+
+While the breaker is not closed a task of the authenticator probes the service, so that nobody has to be the user
+who finds out that it is back.
 """
 
+import random
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from contextlib import suppress
+from typing import Final, Generic, TypeVar
 
 import attrs
 import trio
 
 from resprout.actors.auth.grace import Grace, digest
 from resprout.actors.auth.policy import AuthPolicy
+from resprout.actors.auth.verifier import InvalidToken, Verifier
 from resprout.runtime.breaker import CircuitBreaker
+from resprout.runtime.breaker_rules import Closed
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.errors import (
     DeadlineExceeded,
@@ -28,14 +35,8 @@ from resprout.runtime.events import Event
 
 I = TypeVar("I")  # noqa: E741 - the identity a token stands for.
 
-Verifier = Callable[[str], Awaitable[I]]
-
-
-class InvalidToken(ReplyError):
-    """The verifier says that the token is no good: unknown, expired or revoked. The service itself lives."""
-
-    def __init__(self, why: str = "the token is not valid") -> None:
-        super().__init__(why)
+RETRY_AFTER: Final = 1.0  # Seconds, told to callers when the verifier failed and did not say itself.
+PROBE_JITTER: Final = 0.1
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +74,7 @@ class AuthDesk(Generic[I]):
         breaker: Guards the verifier.
         policy: Deadlines and bounds.
         spawn: Starts a task that ends with the authenticator.
+        random: Source of jitter.
         emit: Takes events.
         actor: Path of the owner.
     """
@@ -85,18 +87,22 @@ class AuthDesk(Generic[I]):
         policy: AuthPolicy,
         *,
         spawn: Callable[[Callable[[], Awaitable[None]]], None],
+        random: random.Random,
         emit: Callable[[Event], None],
         actor: str,
     ) -> None:
         self.breaker, self.policy = breaker, policy
         self._verifier, self._probe = verifier, probe
-        self._spawn, self._emit, self._actor = spawn, emit, actor
+        self._spawn, self._random, self._emit, self._actor = spawn, random, emit, actor
         self._turns = trio.CapacityLimiter(policy.max_concurrent)
         self._flights: dict[bytes, _Flight[I]] = {}
         self._grace: Grace[I] = Grace(policy.grace, policy.cache_size)
+        self._tended = False
 
     async def verify(self, token: str, timeout: float) -> I:
         """Return the identity *token* stands for; see `AuthClient.verify`."""
+        if len(token) > self.policy.max_token_chars:
+            raise InvalidToken(f"a token has at most {self.policy.max_token_chars} characters")
         key = digest(token)
         flight = self._flights.get(key) or self._start(token, key)
         with trio.move_on_after(timeout):
@@ -105,7 +111,10 @@ class AuthDesk(Generic[I]):
         if flight.identity is not None:
             return flight.identity[0]
         error = flight.error or DeadlineExceeded(
-            self.breaker.service, f"no verdict on the token within {timeout:g} s", sent=Sent.MAYBE
+            self.breaker.service,
+            f"no verdict on the token within {timeout:g} s",
+            sent=Sent.MAYBE,
+            retry_after=RETRY_AFTER,
         )
         known = self._grace.recall(key, now) if isinstance(error, ServiceError) else None
         if known is None:
@@ -118,6 +127,12 @@ class AuthDesk(Generic[I]):
         key = digest(token)
         self._grace.forget(key)
         self._flights.pop(key, None)  # Its verdict may be from before; only who waits for it already gets it.
+
+    def tend(self) -> None:
+        """See to it that the breaker closes again without any user, if it is not closed and nobody does so."""
+        if not (self._tended or isinstance(self.breaker.state, Closed)):
+            self._tended = True
+            self._spawn(self._probe_until_closed)
 
     def trouble(self) -> str:
         """Why a call now would be refused; empty while calls pass."""
@@ -161,6 +176,7 @@ class AuthDesk(Generic[I]):
         flight.error = self._refusal()
         if flight.error is not None:
             flight.done.set()
+            self.tend()  # For one that was opened by something else than a call, such as an operator.
             return flight
         self._flights[key] = flight
 
@@ -189,11 +205,15 @@ class AuthDesk(Generic[I]):
                 self._grace.remember(key, flight.identity[0], trio.current_time())
         except Exception as error:  # noqa: BLE001 - whatever the verifier raises goes to the callers.
             flight.error = self._answer_for(error)
-            if not isinstance(flight.error, ServiceError):
+            if isinstance(flight.error, ServiceError):
+                self.tend()
+            else:
                 self._grace.forget(key)
         finally:
             if flight.identity is None and flight.error is None:
-                flight.error = Unavailable(self.breaker.service, "the authenticator is being restarted")
+                flight.error = Unavailable(
+                    self.breaker.service, "the authenticator is being restarted", retry_after=RETRY_AFTER
+                )
             if self._flights.get(key) is flight:
                 del self._flights[key]
             flight.done.set()
@@ -204,17 +224,27 @@ class AuthDesk(Generic[I]):
 
     def _answer_for(self, error: Exception) -> Exception:
         """The error a caller gets. The token is never in it, unless the verifier put it there."""
-        service = self.breaker.service
         if isinstance(error, ReplyError):
             return error
+        kind: type[ServiceError]
         if isinstance(error, trio.TooSlowError | TimeoutError):
-            return DeadlineExceeded(
-                service, "the verifier took too long", cause=error, sent=Sent.MAYBE, retry_after=1.0
-            )
-        if is_programming_error(error):
-            self._emit(VerifierFailed(actor=self._actor, service=service, error=error))
-            return Unavailable(service, f"the verifier has a bug: {error!r}", cause=error, sent=Sent.MAYBE)
-        return Unavailable(service, f"the verifier failed: {error!r}", cause=error, sent=Sent.MAYBE)
+            kind, why = DeadlineExceeded, "the verifier took too long"
+        elif is_programming_error(error):
+            self._emit(VerifierFailed(actor=self._actor, service=self.breaker.service, error=error))
+            kind, why = Unavailable, f"the verifier has a bug: {error!r}"
+        else:
+            kind, why = Unavailable, f"the verifier failed: {error!r}"
+        return kind(self.breaker.service, why, cause=error, sent=Sent.MAYBE, retry_after=RETRY_AFTER)
+
+    async def _probe_until_closed(self) -> None:
+        try:
+            while not isinstance(self.breaker.state, Closed):
+                share = self._random.uniform(1 - PROBE_JITTER, 1 + PROBE_JITTER)
+                await trio.sleep(self.policy.probe_every * share)
+                with suppress(ServiceError):
+                    await self.check()
+        finally:
+            self._tended = False
 
     async def _ask(self) -> None:
         """Ask the service anything; an answer of whatever kind shows that it lives."""

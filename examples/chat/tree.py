@@ -9,7 +9,7 @@ import attrs
 
 from examples.chat import names
 from examples.chat.actors import ASSISTANT, ROOMS, TRENDING, Assistant, Rooms, Trending
-from examples.chat.sessions import verify_session
+from examples.chat.sessions import sessions
 from examples.chat.settings import Settings
 from resprout import REST_FOR_ONE, ChildSpec, Name, SupervisorSpec, Unavailable, child, supervisor
 from resprout.actors.auth import AuthClient, Authenticator, AuthPolicy, Verifier
@@ -33,7 +33,7 @@ class Parts:
     rooms: type[Rooms] = Rooms
     trending: Callable[[], Trending] = Trending
     live: type[WebSocketServer] = WebSocketServer
-    verifier: Verifier[str] = verify_session
+    verifier: Verifier[str] = sessions
     auth: AuthPolicy = AuthPolicy()
 
 

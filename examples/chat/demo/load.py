@@ -11,7 +11,7 @@ import trio
 from examples.chat.actors import ASSISTANT, ROOMS, TRENDING, Assistant, Rooms, Trending
 from examples.chat.demo.books import Books
 from examples.chat.names import AUTH, LIVE, POSTGRES, REDIS
-from examples.chat.sessions import log_in
+from examples.chat.sessions import sessions
 from resprout import ActorError, ServiceError, System
 from resprout.actors.auth import AuthClient
 from resprout.actors.postgres import PostgresClient
@@ -41,7 +41,7 @@ class Load:
         """Log everybody in and let them join the room, however long it takes."""
         await _until_answered(self.database.execute, "CREATE TABLE IF NOT EXISTS load (n bigint PRIMARY KEY)")
         for user in USERS:
-            self.tokens[user] = await _until_answered(log_in, user)
+            self.tokens[user] = await _until_answered(sessions.issue, user)
             await _until_answered(ROOMS.call, Rooms.join, self.tokens[user], ROOM)
 
     def start(self, people: trio.Nursery, listeners: trio.Nursery) -> None:

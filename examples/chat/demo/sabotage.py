@@ -3,7 +3,7 @@
 import attrs
 
 from examples.chat.actors import Rooms, Trending
-from examples.chat.sessions import verify_session
+from examples.chat.sessions import sessions
 from resprout import Unavailable
 from resprout.actors.websocket import WebSocketServer
 
@@ -21,7 +21,7 @@ class BreakableVerifier:
     async def __call__(self, token: str) -> str:
         if self.broken:
             raise Unavailable("session store", "switched off by the demo")
-        return await verify_session(token)
+        return await sessions(token)
 
 
 @attrs.define

@@ -4,6 +4,7 @@ from functools import partial
 import attrs
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from resprout.actors.auth import (
@@ -344,6 +345,8 @@ async def test_a_check_closes_the_breaker_without_any_user(autojump_clock: MockC
     [
         lambda: AuthPolicy(timeout=0),
         lambda: AuthPolicy(timeout=float("inf")),
+        lambda: AuthPolicy(probe_every=0),
+        lambda: AuthPolicy(max_token_chars=0),
         lambda: AuthPolicy(grace=-1),
         lambda: AuthPolicy(grace=float("nan")),
         lambda: AuthPolicy(max_concurrent=0),
@@ -354,3 +357,83 @@ async def test_a_check_closes_the_breaker_without_any_user(autojump_clock: MockC
 def test_a_policy_that_lets_nothing_pass_is_refused(wrong: Callable[[], AuthPolicy]) -> None:
     with pytest.raises(ValueError, match="must"):
         wrong()
+
+
+async def test_the_breaker_closes_without_users_and_without_a_monitor(autojump_clock: MockClock) -> None:
+    sessions = Sessions(error=ConnectionRefusedError("down"))
+    async with open_runtime(auth_tree(sessions)):
+        await verify_times(AuthClient(AUTH), 5, errors.Unavailable)
+        await trio.sleep(3600)
+        assert 3600 / 11 < len(sessions.asked) < 3600 / 9 + 10  # Bounded, and it never gave up.
+        sessions.error = None
+        await trio.sleep(11.1)
+        breaker = breakers().find("auth")
+        assert breaker is not None
+        assert isinstance(breaker.state, Closed)
+        asked = len(sessions.asked)
+        await trio.sleep(3600)
+        assert len(sessions.asked) == asked  # Nobody is asked without need.
+
+
+async def test_a_breaker_that_was_open_before_a_crash_is_still_closed_without_users(
+    autojump_clock: MockClock,
+) -> None:
+    sessions = Sessions(error=ConnectionRefusedError("down"))
+    async with open_runtime(auth_tree(sessions)):
+        await verify_times(AuthClient(AUTH), 5, errors.Unavailable)
+        AUTH.cast(ExplosiveAuthenticator.explode)
+        await trio.sleep(0.1)
+        sessions.error = None
+        await trio.sleep(11.1)
+        breaker = breakers().find("auth")
+        assert breaker is not None
+        assert isinstance(breaker.state, Closed)
+
+
+async def test_a_service_that_flaps_every_two_seconds_costs_users_no_more_than_typed_errors(
+    autojump_clock: MockClock,
+) -> None:
+    sessions = Sessions()
+
+    async def flap() -> None:
+        while True:
+            await trio.sleep(2)
+            sessions.error = None if sessions.error else ConnectionResetError("flap")
+
+    async with open_runtime(auth_tree(sessions)) as runtime, trio.open_nursery() as nursery:
+        nursery.start_soon(flap)
+        answered, told = 0, list[float | None]()
+        for _ in range(3600):
+            await trio.sleep(1)
+            try:
+                assert await AuthClient(AUTH).verify("t1") == "ann"
+            except errors.ServiceError as error:
+                told.append(error.retry_after)
+            else:
+                answered += 1
+        assert answered > 100
+        assert None not in told
+        assert runtime.snapshot().children[0].restarts == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_verifier_brings_its_own_probe(autojump_clock: MockClock) -> None:
+    class Probed(Sessions):
+        probed = 0
+
+        async def __call__(self, token: str) -> str:
+            return await self.verify(token)
+
+        async def probe(self) -> None:
+            await trio.lowlevel.checkpoint()
+            self.probed += 1
+            if self.error:
+                raise self.error
+
+    sessions = Probed(error=ConnectionRefusedError("down"))
+    tree = supervisor("app", child("auth", partial(ExplosiveAuthenticator, sessions), name=AUTH))
+    async with open_runtime(tree):
+        await verify_times(AuthClient(AUTH), 5, errors.Unavailable)
+        await trio.sleep(60)
+        assert len(sessions.asked) == 5
+        assert sessions.probed >= 5
