@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 import attrs
 import trio
 
-from resprout.actors.connection.gate import Gate
+from resprout.actors.connection import Gate, Link
 from resprout.actors.connection.states import BackingOff
 from resprout.actors.metrics import catalogue as metrics
 from resprout.actors.metrics.family import About
@@ -49,6 +49,14 @@ class CensusFigures(Protocol):
     def idle(self) -> int: ...
     @property
     def in_use(self) -> int: ...
+
+
+@runtime_checkable
+class HasGate(Protocol):
+    """An offer of another kind over a connection, such as the `KeyRing` of a `JwksConnection`."""
+
+    @property
+    def gate(self) -> Gate[Link]: ...
 
 
 @runtime_checkable
@@ -188,13 +196,15 @@ def read_offer(
     """What the actor at *path* offers to others."""
     if isinstance(offer, Gate):
         read_connection(found, offer, path)
+    elif isinstance(offer, HasGate):
+        read_connection(found, offer.gate, path)
     elif isinstance(offer, HealthBoard):
         read_health(found, offer, path)
     elif isinstance(offer, QueueFigures):
         queues.append((label, offer))
 
 
-def read_connection(found: Survey, gate: Gate[object], path: str) -> None:  # type: ignore[type-var]  # Any link.
+def read_connection(found: Survey, gate: Gate[Link], path: str) -> None:
     """A connection, and its pool if it is one."""
     service, state, now = found.tallies.labels.service(gate.service, path), gate.state, trio.current_time()
     found.subjects[About.CONNECTION].add(service)

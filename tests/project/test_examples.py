@@ -21,6 +21,7 @@ SHOWS = {
     "pool": "ann: 2 in all, bob: 1",
     "quickstart": "3\n",
     "testing_a_tree": "both tests passed",
+    "signed_tokens": "the issuer is down: cyd\n",
     "tasks": "app/jobs/resize-2 failed: ValueError: no image",
     "statemachine": "the door is Unlocked()\nann is inside\n",
     "sessions": "goodbye, ann\nwelcome at app/sessions/cyd\n",
