@@ -28,6 +28,9 @@ from resprout.runtime.telling import sentence
 
 INSPECT_EVERY: Final = 30.0
 
+# After the loop or the machine stood still, everything is late for a moment, and nothing is wrong.
+STUCK_GRACE: Final = 1.0
+
 # Less than the 5 s a child has to stop by default, so that the link can still be closed in good order.
 STOP_DRAIN: Final = 3.0
 
@@ -141,8 +144,11 @@ class Connection(Actor):
     async def inspect(self) -> None:
         """Crash if the connection stands still. A timer sends this every 30 s; it watches our own code."""
         gate = self._kept()
+        before = gate.state
         if gate.is_stuck():
-            raise ConnectionStuckError(gate.service, gate.state)
+            await trio.sleep(STUCK_GRACE)
+            if gate.state == before and gate.is_stuck():
+                raise ConnectionStuckError(gate.service, gate.state)
 
     async def on_stop(self, reason: ExitReason) -> None:
         """Let calls in flight finish, if the stop was asked for and the link knows when it is idle."""

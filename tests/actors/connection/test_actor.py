@@ -121,6 +121,18 @@ async def test_a_connection_that_stands_still_is_restarted(autojump_clock: MockC
     assert isinstance(reasons[0].error, ConnectionStuckError)
 
 
+async def test_a_machine_that_slept_does_not_make_a_connection_look_stuck(autojump_clock: MockClock) -> None:
+    events = list[Event]()
+    for seed in range(20):  # Who runs first after the sleep is a coin toss.
+        async with open_runtime(tree_with(FakeServer()), seed=seed) as runtime:
+            runtime.events.subscribe(events.append)
+            await trio.sleep(10)
+            for _ in range(5):
+                autojump_clock.jump(120)
+                await trio.sleep(40)
+    assert [event for event in events if isinstance(event, ActorExited) and not event.expected] == []
+
+
 class BusyLink(FakeLink):
     """A link with one call in flight that takes two seconds."""
 
