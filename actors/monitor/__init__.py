@@ -2,9 +2,10 @@
 
 from resprout.actors.monitor.actor import HealthMonitor, PauseError
 from resprout.actors.monitor.board import Checkable, HealthBoard, Place
-from resprout.actors.monitor.events import HealthChanged, MonitorPaused, RecoveryAsked
+from resprout.actors.monitor.events import HealthChanged, MonitorPaused, MonitorResumed, RecoveryAsked
 from resprout.actors.monitor.health import Health, Readiness, Verdict
 from resprout.actors.monitor.policy import MonitorPolicy
+from resprout.actors.monitor.pulse import MonitorHung
 
 __all__ = [
     "Checkable",
@@ -12,8 +13,10 @@ __all__ = [
     "HealthBoard",
     "HealthChanged",
     "HealthMonitor",
+    "MonitorHung",
     "MonitorPaused",
     "MonitorPolicy",
+    "MonitorResumed",
     "PauseError",
     "Place",
     "Readiness",

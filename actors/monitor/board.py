@@ -45,6 +45,7 @@ class HealthBoard:
 
     Attributes:
         paused_until: Checks pause until then; in the past if they do not.
+        paused_by: Who asked for the last pause, or ended it.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class HealthBoard:
         now = trio.current_time()
         self.services, self.required, self.policy = services, frozenset(required), policy
         self.health: dict[str, Health] = {name: unknown(now) for name in services}
-        self.paused_until = now
+        self.paused_until, self.paused_by = now, ""
 
     @property
     def paused_for(self) -> float:
@@ -94,7 +95,7 @@ class HealthBoard:
         if bad:
             facts["not_ok"] = ", ".join(bad)
         if self.paused_for:
-            facts["paused_for"] = round(self.paused_for, 1)
+            facts |= {"paused_for": round(self.paused_for, 1), "paused_by": self.paused_by}
         return facts
 
 

@@ -30,10 +30,17 @@ class RecoveryAsked(Event):
 
 @attrs.frozen(kw_only=True)
 class MonitorPaused(Event):
-    """Checks pause for *seconds*, and go on by themselves after that. Zero: they go on now."""
+    """Checks pause for *seconds* because *by* asked for it, and go on by themselves after that."""
 
     level = "warning"
 
     seconds: float
     by: str
     reason: str
+
+
+@attrs.frozen(kw_only=True)
+class MonitorResumed(Event):
+    """Checks go on after a pause: *by* wanted it, or its time was over if that is empty."""
+
+    by: str

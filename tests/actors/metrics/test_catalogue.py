@@ -27,6 +27,7 @@ NOT_COUNTED = {
     "MessageLost": "the runtime counts dead letters itself",
     "RetryBudgetExhausted": "read as resprout_retry_budget_exhausted_total",
     "MonitorPaused": "read as resprout_monitor_paused_seconds",
+    "MonitorResumed": "read as resprout_monitor_paused_seconds",
     "ProcessStopped": "on request",
     "ServerListening": "once per start",
     "HttpListening": "once per start",

@@ -9,16 +9,29 @@ from trio.testing import MockClock
 from resprout.actors.auth import AuthClient, Authenticator, InvalidToken
 from resprout.actors.connection import Connection
 from resprout.actors.monitor import (
+    Health,
     HealthBoard,
     HealthChanged,
     HealthMonitor,
+    MonitorHung,
     MonitorPaused,
     MonitorPolicy,
+    MonitorResumed,
     PauseError,
     RecoveryAsked,
 )
 from resprout.actors.monitor.board import Place
-from resprout.runtime import Actor, Event, Name, Recipe, errors, open_runtime
+from resprout.runtime import (
+    Actor,
+    ActorExited,
+    Crashed,
+    Event,
+    Name,
+    Recipe,
+    control,
+    errors,
+    open_runtime,
+)
 from resprout.runtime.breakers import breakers
 from resprout.supervisors import child, supervisor
 from tests.actors.connection.fake_server import FakeServer
@@ -40,6 +53,7 @@ class OddFace:
 
     error: BaseException | None = None
     hangs: bool = False
+    deaf_for: float = 0.0
     nudges: list[float] = attrs.field(factory=list)
     checks: list[float] = attrs.field(factory=list)
 
@@ -50,6 +64,8 @@ class OddFace:
         self.checks.append(trio.current_time())
         if self.hangs:
             await trio.sleep_forever()
+        with trio.CancelScope(shield=True):
+            await trio.sleep(self.deaf_for)
         await trio.lowlevel.checkpoint()
         if self.error is not None:
             raise self.error
@@ -68,11 +84,24 @@ class OddActor(Actor):
         self.context.offer(self.face)
 
 
+@attrs.define
 class MortalMonitor(HealthMonitor):
-    """Can be crashed by a message."""
+    """Can be crashed by a message, or made to hang."""
+
+    forgetful: bool = False
 
     async def explode(self) -> None:
         raise RuntimeError("boom")
+
+    async def hang(self) -> None:
+        await trio.sleep_forever()
+
+    async def forget(self) -> None:
+        """From now on no service gets another turn."""
+        self.forgetful = True
+
+    def _interval(self, health: Health) -> float:
+        return float("inf") if self.forgetful else super()._interval(health)
 
 
 STORE = Name(ServerConnection, "store")
@@ -170,8 +199,8 @@ async def test_no_check_can_harm_the_monitor(autojump_clock: MockClock, error: E
 async def test_a_hanging_check_ends_at_its_deadline_and_holds_no_other_up(autojump_clock: MockClock) -> None:
     face, server = OddFace(hangs=True), FakeServer()
     async with open_runtime(watched(server, face)):
-        await trio.sleep(11)
-        assert "took longer than 10 s" in readiness()["odd"]
+        await trio.sleep(11.1)
+        assert "took longer than 5.5 s" in readiness()["odd"]
         assert "store" not in readiness()
         face.hangs = False
         await trio.sleep(13)
@@ -219,26 +248,56 @@ async def test_a_pause_ends_by_itself(autojump_clock: MockClock) -> None:
         await trio.sleep(40)
         assert len(face.checks) > before
         assert set(readiness()) == {"odd"}
-    assert [event.seconds for event in events if isinstance(event, MonitorPaused)] == [600]
+    assert [(event.seconds, event.by) for event in events if isinstance(event, MonitorPaused)] == [
+        (600, "ann")
+    ]
+    assert [event.by for event in events if isinstance(event, MonitorResumed)] == [""]
 
 
 async def test_a_pause_can_be_ended_early(autojump_clock: MockClock) -> None:
-    face = OddFace()
-    async with open_runtime(watched(FakeServer(), face)):
+    face, events = OddFace(), list[Event]()
+    async with open_runtime(watched(FakeServer(), face)) as runtime:
+        runtime.events.subscribe(events.append)
         await trio.sleep(10)
-        await MONITOR.call(MortalMonitor.pause, 3600)
+        await MONITOR.call(MortalMonitor.resume, by="bob")  # There is nothing to end.
+        await MONITOR.call(MortalMonitor.pause, 3600, by="ann")
         await trio.sleep(60)
         before = len(face.checks)
-        await MONITOR.call(MortalMonitor.resume)
+        await MONITOR.call(MortalMonitor.resume, by="bob")
         await trio.sleep(1)
         assert len(face.checks) == before + 1
+    assert [event.by for event in events if isinstance(event, MonitorResumed)] == ["bob"]
+
+
+async def test_a_pause_takes_the_place_of_an_earlier_one(autojump_clock: MockClock) -> None:
+    face, events = OddFace(), list[Event]()
+    async with open_runtime(watched(FakeServer(), face)) as runtime:
+        runtime.events.subscribe(events.append)
+        await trio.sleep(10)
+        await MONITOR.call(MortalMonitor.pause, 3600, by="ann")
+        await MONITOR.call(MortalMonitor.pause, 300, by="bob")
+        board = MONITOR.offered(HealthBoard)
+        assert board is not None
+        assert board.describe() == {"ready": True, "paused_for": 300.0, "paused_by": "bob"}
+        await trio.sleep(299)
+        before = len(face.checks)
+        await trio.sleep(2)
+        assert len(face.checks) == before + 1
+    assert [event.by for event in events if isinstance(event, MonitorResumed)] == [""]
+
+
+@pytest.mark.parametrize("nobody", ["", "  "])
+async def test_a_pause_that_nobody_asked_for_is_refused(autojump_clock: MockClock, nobody: str) -> None:
+    async with open_runtime(watched(FakeServer(), OddFace())):
+        with pytest.raises(PauseError, match="somebody"):
+            await MONITOR.call(MortalMonitor.pause, 60, by=nobody)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 86_401, float("inf"), float("nan")])
 async def test_a_pause_without_an_end_is_refused(autojump_clock: MockClock, seconds: float) -> None:
     async with open_runtime(watched(FakeServer(), OddFace())):
         with pytest.raises(PauseError):
-            await MONITOR.call(MortalMonitor.pause, seconds)
+            await MONITOR.call(MortalMonitor.pause, seconds, by="ann")
 
 
 async def test_a_crashed_monitor_is_restarted_and_watches_on_also_if_it_was_paused(
@@ -247,13 +306,107 @@ async def test_a_crashed_monitor_is_restarted_and_watches_on_also_if_it_was_paus
     face = OddFace()
     async with open_runtime(watched(FakeServer(), face)):
         await trio.sleep(10)
-        await MONITOR.call(MortalMonitor.pause, 3600)
+        await MONITOR.call(MortalMonitor.pause, 3600, by="ann")
         with pytest.raises(errors.ActorCrashed):
             await MONITOR.call(MortalMonitor.explode)
         before = len(face.checks)
         await trio.sleep(40)
         assert len(face.checks) >= before + 2
         assert readiness() == {}
+
+
+@pytest.mark.parametrize(("how", "within"), [("hang", 41.0), ("forget", 33 + 77 + 31.0)])
+async def test_a_monitor_that_hangs_is_restarted_and_watches_on(
+    autojump_clock: MockClock, how: str, within: float
+) -> None:
+    face, events = OddFace(), list[Event]()
+    async with open_runtime(watched(FakeServer(), face)) as runtime:
+        runtime.events.subscribe(events.append)
+        await trio.sleep(100)
+        MONITOR.cast(MortalMonitor.hang if how == "hang" else MortalMonitor.forget)
+        await trio.sleep(within)
+        (ended,) = [event for event in events if isinstance(event, ActorExited)]
+        assert isinstance(ended.reason, Crashed)
+        assert isinstance(ended.reason.error, MonitorHung)
+        assert runtime.snapshot().children[2].restarts == 1
+        before = len(face.checks)
+        await trio.sleep(3600)
+        assert len(face.checks) >= before + 3600 / 33 - 1
+        assert readiness() == {}
+        assert runtime.snapshot().children[2].restarts == 1
+
+
+async def test_a_monitor_cannot_be_switched_off_by_suspending_it(autojump_clock: MockClock) -> None:
+    async with open_runtime(watched(FakeServer(), OddFace())) as runtime:
+        await trio.sleep(100)
+        await control(MONITOR).suspend()
+        await trio.sleep(45)
+        assert runtime.snapshot().children[2].restarts == 1
+        assert (await MONITOR.call(MortalMonitor.readiness)).ok
+
+
+async def test_a_check_that_heeds_no_cancellation_harms_only_its_own_service(
+    autojump_clock: MockClock,
+) -> None:
+    face = OddFace()
+    async with open_runtime(watched(FakeServer(), face)) as runtime:
+        await trio.sleep(10)
+        face.deaf_for = 600.0
+        await trio.sleep(33 + 78)
+        assert "no check has ended" in readiness()["odd"]
+        assert set(readiness()) == {"odd"}
+        assert runtime.snapshot().children[2].restarts == 0
+        face.deaf_for = 0.0
+        await trio.sleep(610)
+        assert readiness() == {}
+
+
+async def test_a_day_with_slow_moments_pauses_and_a_loop_that_stands_still_gives_no_false_alarm(
+    autojump_clock: MockClock,
+) -> None:
+    face, server, events = OddFace(), FakeServer(), list[Event]()
+
+    async def trouble_now_and_then() -> None:
+        for hour in range(24):
+            await trio.sleep(3000)
+            face.hangs = True  # For one check and no longer.
+            while face.hangs:
+                before = len(face.checks)
+                await trio.sleep(0.1)
+                face.hangs = len(face.checks) == before
+            await trio.sleep(100)
+            if hour % 4 == 0:
+                autojump_clock.jump(120)  # As after a machine's sleep: all timers are due at once.
+            if hour % 6 == 0:
+                await MONITOR.call(MortalMonitor.pause, 400, by="ann")
+
+    async with open_runtime(watched(server, face)) as runtime, trio.open_nursery() as nursery:
+        await trio.sleep(60)
+        runtime.events.subscribe(events.append)
+        nursery.start_soon(trouble_now_and_then)
+        await trio.sleep(24 * 3600)
+        assert readiness() == {}
+        assert [event for event in events if isinstance(event, HealthChanged | RecoveryAsked)] == []
+        assert [child.restarts for child in runtime.snapshot().children] == [0, 0, 0]
+        assert len(face.checks) > 24 * 3600 / 33 - 24 * 15
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_dead_peer_is_found_within_45_seconds_wherever_in_the_round_it_dies(
+    autojump_clock: MockClock,
+) -> None:
+    for died_at in range(100, 140, 3):
+        face, events = OddFace(), list[Event]()
+        async with open_runtime(watched(FakeServer(), face), seed=died_at) as runtime:
+            runtime.events.subscribe(events.append)
+            await trio.sleep(died_at)
+            died, face.hangs = trio.current_time(), True
+            await trio.sleep(45)
+            assert set(readiness()) == {"odd"}
+            (changed,) = [event for event in events if isinstance(event, HealthChanged) and not event.ok]
+            assert changed.service == "odd"
+            assert face.nudges
+            assert face.nudges[0] - died <= 45
 
 
 async def test_a_breaker_opens_and_closes_again_without_any_user(autojump_clock: MockClock) -> None:
