@@ -2,8 +2,11 @@
 
 import importlib
 import inspect
+import re
 
 import pytest
+
+from tests.project.import_reader import ROOT
 
 RUNTIME = """
 Actor ActorCrashed ActorError ActorExited ActorNotRunning ActorRestarting ActorStarted ActorStopped
@@ -44,11 +47,27 @@ SIMULATION = """
 Decision Fault Faults Outcome Plan Scenario SimulationFailed check plan_of shrink simulate
 """
 
+AUTH = """
+AuthClient AuthDesk AuthPolicy Authenticator GraceUsed InvalidToken Probing RedisSessions Verifier VerifierFailed
+"""
+
+SIGNED = """
+BadKeySet Claims FetchRefused JwksConnection KeyRing KeysPolicy SignedTokens
+"""
+
+MONITOR = """
+Checkable Health HealthBoard HealthChanged HealthMonitor MonitorHung MonitorPaused MonitorPolicy MonitorResumed
+PauseError Place Readiness RecoveryAsked Verdict
+"""
+
 PACKAGES = {
     "resprout.runtime": RUNTIME.split() + BREAKER.split(),
     "resprout.supervisors": SUPERVISORS.split(),
     "resprout.testing": TESTING.split(),
     "resprout.testing.simulation": SIMULATION.split(),
+    "resprout.actors.auth": AUTH.split(),
+    "resprout.actors.auth.signed": SIGNED.split(),
+    "resprout.actors.monitor": MONITOR.split(),
     "resprout": RUNTIME.split() + BREAKER.split() + SUPERVISORS.split(),
 }
 
@@ -70,3 +89,16 @@ def test_every_promised_name_is_explained(package: str) -> None:
     promised = {name: getattr(module, name) for name in module.__all__}
     made = {name: each for name, each in promised.items() if inspect.isclass(each) or inspect.isroutine(each)}
     assert [name for name, each in made.items() if not (each.__doc__ or "").strip()] == []
+
+
+PAGES = {
+    "resprout.actors.auth": "reference-auth-monitor.md",
+    "resprout.actors.auth.signed": "reference-auth-monitor.md",
+    "resprout.actors.monitor": "reference-auth-monitor.md",
+}
+
+
+@pytest.mark.parametrize("package", PAGES)
+def test_every_promised_name_of_an_actor_package_is_on_its_page(package: str) -> None:
+    page = (ROOT / "docs" / PAGES[package]).read_text()
+    assert [name for name in PACKAGES[package] if not re.search(rf"\b{name}\b", page)] == []
