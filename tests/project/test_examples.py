@@ -16,6 +16,7 @@ SHOWS = {
     "errors": "a fresh account: 100",
     "job": "3\n2\n1\n",
     "keep_state": "after the restart, 4 and 3 make 7",
+    "login": "after the kill: 503 for a moment, 200 ann\nlogged out: 401\nrestarted: ['app/server']\n",
     "monitors": "app/patient is down: fever",
     "own_connection": "rejected: 550 no such mailbox\nsent again: 250 fine\n",
     "pool": "ann: 2 in all, bob: 1",
