@@ -82,6 +82,7 @@ from resprout.runtime.retry_budget import (
 from resprout.runtime.signals import ChildExit, Down, PeerExit, Signal
 from resprout.runtime.snapshot import Described, Fact, Snapshot
 from resprout.runtime.statemachine import StateMachine
+from resprout.runtime.stopping import SlowStop, StopReport, Straggler
 from resprout.runtime.system import DeadLetter, System, open_runtime
 from resprout.runtime.timers import Timer
 from resprout.runtime.watchdog import LoopBlocked, LoopResumed
@@ -169,6 +170,7 @@ __all__ = [
     "Signal",
     "SlowRate",
     "SlowRateIn",
+    "SlowStop",
     "Snapshot",
     "StartFailed",
     "StartTimeout",
@@ -176,6 +178,8 @@ __all__ = [
     "StateError",
     "StateMachine",
     "Statistics",
+    "StopReport",
+    "Straggler",
     "StuckActorEnded",
     "Subscriber",
     "SubscriberFailed",

@@ -61,6 +61,7 @@ class Cell:
         "_timers",
         "alive",
         "children",
+        "ending_since",
         "exit_reason",
         "generation",
         "incarnation",
@@ -95,6 +96,7 @@ class Cell:
         self.recent_restarts: tuple[float, ...] = ()  # When the last few were.
         self.since = trio.current_time()  # When the present incarnation began, or the last one ended.
         self.lived = 0.0  # Seconds for which the last incarnation was running.
+        self.ending_since: float | None = None  # When the present incarnation was told to end, or began to.
         self.alive = False  # Whether the task exists.
         self.parallel = False  # Whether children are stopped all at once and not in reverse order.
         self.task: Task | None = None
@@ -156,7 +158,7 @@ class Cell:
             if self.recipe.name is not None:
                 self.system.registry.register(self.recipe.name.key, self)
             self.mailbox.reopen()
-        self.alive, self._order, self._final = True, None, False
+        self.alive, self._order, self._final, self.ending_since = True, None, False, None
         self.life = Life.RESTARTING if delay else Life.STARTING
         self.system.nursery.start_soon(self._run, delay, name=self.path)
 
@@ -233,6 +235,8 @@ class Cell:
                 self.close()
             return math.inf
         self._order, self._final = reason, self._final or final
+        if self.ending_since is None:
+            self.ending_since = trio.current_time()
         if (
             self._patience is not None
         ):  # The last order counts, which may come from whoever stops all of the tree.
@@ -326,7 +330,7 @@ class Cell:
                 await self._pause(delay)
             while self._wanted():
                 self.generation += 1
-                self.since = trio.current_time()
+                self.since, self.ending_since = trio.current_time(), None
                 self.incarnation = Incarnation(self)
                 reason = await self.incarnation.live()
                 self.incarnation = None

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from resprout.runtime.actor import Handler
     from resprout.runtime.cell import Cell
+    from resprout.runtime.deadlines import Alarm
     from resprout.runtime.idle import IdleTimer
     from resprout.runtime.message import Message
     from resprout.runtime.reply import Promises
@@ -90,6 +91,10 @@ class Incarnation:
             return
         self.fate = fate
         cell = self.cell
+        if isinstance(fate, Killed):
+            cell.system.stopping.note_kill(cell)
+        if cell.ending_since is None:
+            cell.ending_since = trio.current_time()
         if cell.life is Life.STOPPING and not isinstance(fate, Killed):
             return
         if cell.life is Life.RUNNING:
@@ -124,6 +129,10 @@ class Incarnation:
         started = cell.life is Life.RUNNING
         reason = self.fate or reason or Killed("cancelled from outside")
         cell.life, self.interruptible = Life.STOPPING, False
+        if cell.ending_since is None:
+            cell.ending_since = trio.current_time()
+        if cell.parent is None:
+            cell.system.stopping.begin(cell, reason)
         if self.idle is not None:
             self.idle.cancel()
         message = self._give_up_message(reason)
@@ -341,8 +350,12 @@ class Incarnation:
         if isinstance(shutdown, BrutalKill):
             return reason
         self.cell.watch_end(shutdown)
+        # An alarm in place of the scope's own deadline: it sees where the actor waits before it is cancelled.
+        alarm = self._end_stop_hook_in(shutdown)
         try:
-            with trio.move_on_after(shutdown) as self.scope:
+            with trio.CancelScope() as self.scope:
+                if shutdown <= 0:
+                    self.scope.cancel(reason="no time to stop")
                 await actor.on_stop(reason)
         except trio.Cancelled:
             raise
@@ -350,9 +363,23 @@ class Incarnation:
             if isinstance(reason, Crashed) and error.__context__ is None:
                 error.__context__ = reason.error  # The report tells both.
             return self._crashed(error)
+        finally:
+            if alarm is not None:
+                alarm.cancel()
         if self.scope.cancel_called and not isinstance(reason, Crashed):
             return Killed("on_stop took too long")
         return reason
+
+    def _end_stop_hook_in(self, seconds: float) -> Alarm | None:
+        if not 0 < seconds < math.inf:
+            return None
+
+        def ring() -> None:
+            if self.scope is not None and not self.scope.cancel_called:
+                self.cell.system.stopping.note_kill(self.cell)
+                self.scope.cancel(reason="on_stop took too long")
+
+        return self.cell.system.clock.at(trio.current_time() + seconds, ring, self.cell)
 
     def _announce(self, reason: ExitReason, message: str | None) -> None:
         cell = self.cell

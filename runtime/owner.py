@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
-from resprout.runtime.exits import Shutdown
+from resprout.runtime.exits import Crashed, Killed, Shutdown
 from resprout.runtime.ref import Ref
 from resprout.runtime.signals import ChildExit
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 OUT_OF_RESTARTS = Shutdown("reached max restart intensity")
 """How a supervisor ends that gives up: cleanly, as in OTP, so that its own supervisor decides what follows."""
+
+
+def is_failure(reason: ExitReason) -> bool:
+    """Whether a tree whose root ended by itself with *reason* gave up."""
+    return isinstance(reason, Crashed | Killed) or reason == OUT_OF_RESTARTS
 
 
 @attrs.frozen

@@ -81,7 +81,8 @@ class StuckWatch:
 
 def holding_up(cell: Cell) -> list[Task]:
     """The tasks for which the end of the incarnation in *cell* waits: none if it is a child that is late."""
-    if any(child.alive for child in cell.children.values()):
+    own = cell.incarnation.scope if cell.incarnation is not None else None
+    if own is None and any(child.alive for child in cell.children.values()):
         return []  # Which is reported itself.
     late = cell.late_satellites()
     return late or ([cell.task] if cell.task is not None else [])

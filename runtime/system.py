@@ -29,17 +29,18 @@ from resprout.runtime.errors import (
     TreeError,
 )
 from resprout.runtime.events import EventStream
-from resprout.runtime.exits import Crashed, ExitReason, Killed, Shutdown
+from resprout.runtime.exits import ExitReason, Shutdown
 from resprout.runtime.life import Life
 from resprout.runtime.lifecycle import AlarmFailed, MessageLost
 from resprout.runtime.message import Call, Message
 from resprout.runtime.names import Registry, _current
 from resprout.runtime.nurseries import bare_nursery
 from resprout.runtime.observing import Observer
-from resprout.runtime.owner import OUT_OF_RESTARTS, Leave, Verdict
+from resprout.runtime.owner import Leave, Verdict, is_failure
 from resprout.runtime.recipe import Recipe
 from resprout.runtime.ref import Ref
 from resprout.runtime.snapshot import Snapshot, snapshot_of
+from resprout.runtime.stopping import Stopping, StopReport
 from resprout.runtime.watchdog import watching
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class System:
         self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
         self.dead_letter_count = 0
         self.observers: dict[Cell, Observer] = {}
+        self.stopping = Stopping(self)
         self.nursery: trio.Nursery
         self.root: Cell | None = None
         self._fatal: BaseException | None = None
@@ -110,8 +112,12 @@ class System:
 
     async def _stop(self) -> None:
         if self.root is not None:
-            await self.root.terminate(Shutdown("the runtime stops"), final=True)
+            reason = Shutdown("the runtime stops")
+            if self.root.alive:
+                self.stopping.begin(self.root, reason)
+            await self.root.terminate(reason, final=True)
             self.root.abandon()
+            self.stopping.end(self.root)
         self._over.set()
 
     def abort(self) -> None:
@@ -125,10 +131,19 @@ class System:
         return self._planted().exit_reason
 
     @property
+    def stop_report(self) -> StopReport | None:
+        """How the stop of the tree went: who held it up, where, since when. None until it is over."""
+        return self.stopping.report
+
+    @property
+    def fatal_error(self) -> BaseException | None:
+        """The `SystemExit`, `KeyboardInterrupt` or the like for which the tree stops, if there was one."""
+        return self._fatal
+
+    @property
     def gave_up(self) -> bool:
         """Whether the root ended by itself and not well: crashed, killed, or out of restarts."""
-        reason = self._planted().exit_reason
-        return self._over.is_set() and (isinstance(reason, Crashed | Killed) or reason == OUT_OF_RESTARTS)
+        return self._over.is_set() and is_failure(self._planted().exit_reason)
 
     @asynccontextmanager
     async def running(self, tree: Recipe, *, blocked_after: float | None = None) -> AsyncIterator[System]:
@@ -164,6 +179,7 @@ class System:
 
     def child_ended(self, cell: Cell, reason: ExitReason) -> Verdict:
         """The root ended by itself. Nobody is above it: the runtime is over."""
+        self.stopping.end(cell)
         self._over.set()
         return Leave(final=True)
 

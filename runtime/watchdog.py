@@ -11,7 +11,6 @@ that stands. The events follow as soon as the loop turns again.
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 import traceback
@@ -22,8 +21,8 @@ import attrs
 import structlog
 import trio
 
-from resprout.runtime.belonging import task_in
 from resprout.runtime.events import Event
+from resprout.runtime.onloop import at_work, frame_of, frames_in, running_task
 from resprout.runtime.thinning import Thinning
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import Task
 
-    from resprout.runtime.cell import Cell
     from resprout.runtime.system import System
 
 BLOCKED_AFTER: Final = 1.0
@@ -157,7 +155,7 @@ class Watchdog:
             if waited >= self._blocked_after:
                 report = self._report(suspect, waited)
             elif not suspect.seen and waited >= self._blocked_after / 2:
-                suspect = _Suspect(self._running_task(self._frames()), seen=True)
+                suspect = _Suspect(running_task(self._system, frames_in(self._loop_thread)), seen=True)
         self._lap()
         return report
 
@@ -168,10 +166,10 @@ class Watchdog:
 
     def _report(self, suspect: _Suspect, waited: float) -> LoopBlocked:
         """Say who blocks the loop: only one that was there before, for others are but the next in a long line."""
-        frames = self._frames()
-        task = self._running_task(frames)
+        frames = frames_in(self._loop_thread)
+        task = running_task(self._system, frames)
         lasting = task if task is suspect.task or not suspect.seen else None
-        actor, message = _at_work(self._system, lasting)
+        actor, message = at_work(self._system, lasting)
         report = LoopBlocked(
             actor=actor,
             message=message,
@@ -203,23 +201,6 @@ class Watchdog:
                 stack=report.stack.rstrip(),
             )
 
-    def _frames(self) -> list[FrameType]:
-        """The frames of the loop's thread, outermost first."""
-        frames: list[FrameType] = []
-        frame = sys._current_frames().get(self._loop_thread)
-        while frame is not None:
-            frames.append(frame)
-            frame = frame.f_back
-        return frames[::-1]
-
-    def _running_task(self, frames: list[FrameType]) -> Task | None:
-        """The task of this runtime whose code is among *frames*."""
-        # The loop may turn again while this looks: then there is nothing to find any more.
-        with suppress(RuntimeError):
-            found = set(map(id, frames))
-            return next((task for task in _tasks(self._system.nursery) if id(_frame(task)) in found), None)
-        return None
-
 
 @attrs.frozen
 class _Suspect:
@@ -229,44 +210,12 @@ class _Suspect:
     seen: bool = False
 
 
-def _tasks(nursery: trio.Nursery) -> Iterator[Task]:
-    for task in tuple(nursery.child_tasks):
-        yield task
-        for inner in tuple(task.child_nurseries):
-            yield from _tasks(inner)
-
-
-def _frame(task: Task) -> FrameType | None:
-    frame: FrameType | None = getattr(task.coro, "cr_frame", None)
-    return frame
-
-
 def _stack(frames: list[FrameType], task: Task | None) -> str:
     """*frames* from where *task* begins, or all of them; without the values of variables."""
-    start = frames.index(frame) if task is not None and (frame := _frame(task)) in frames else 0
+    start = frames.index(frame) if task is not None and (frame := frame_of(task)) in frames else 0
     return "".join(
         traceback.format_list(
             traceback.FrameSummary(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
             for frame in frames[start:]
         )
     )
-
-
-def _at_work(system: System, task: Task | None) -> tuple[str, str | None]:
-    """The path of the actor to which *task* belongs, and the message that it has in work."""
-    top = task_in(system.nursery, task) if task is not None else None
-    if top is None or system.root is None:
-        return "", None
-    for cell in _cells(system.root):
-        if cell.task is top:
-            message = cell.incarnation.current if cell.incarnation is not None else None
-            return cell.path, message.method if message is not None else None
-        if top in cell.background:
-            return cell.path, None
-    return "", None
-
-
-def _cells(cell: Cell) -> Iterator[Cell]:
-    yield cell
-    for child in tuple(cell.children.values()):
-        yield from _cells(child)

@@ -20,7 +20,8 @@ from resprout.loading import BadTarget, load_tree
 from resprout.outline import Outline, check_tree
 from resprout.runtime import Recipe, TreeError, log_to_stderr
 from resprout.runtime import run as run_tree
-from resprout.runtime.main import BAD_CONFIGURATION, FORCED
+from resprout.runtime.lastresort import FORCED
+from resprout.runtime.main import BAD_CONFIGURATION
 from resprout.runtime.watchdog import BLOCKED_AFTER, SHORTEST
 
 
@@ -68,7 +69,7 @@ main.add_command(live.restart)
     help="Name the actor that keeps all others from running for so long; 0 for never.",
 )
 def run(target: str, log_level: str, blocked_after: float) -> None:
-    """Run a tree until Ctrl-C or SIGTERM, which stop it in order; a second one forces it."""
+    """Run a tree until Ctrl-C, SIGTERM or SIGHUP, which stop it in order; a second Ctrl-C or SIGTERM forces it."""
     tree = _load(target)
     log_to_stderr(log_level)
     try:

@@ -17,8 +17,8 @@ LoopResumed MailDropped MailFate Mailbox MailboxFull MailboxStatistics MessageLo
 Normal NotFoundError OutcomeUnknown Overflow PeerExit PoolExhausted Recipe Ref Reply ReplyError
 ResproutError SelfCallError Sent ServiceError Shutdown ShutdownTime Signal Snapshot StartFailed
 StartTimeout StashFull StateError StateMachine Statistics StuckActorEnded Subscriber SubscriberFailed
-System Timer TraceEvent TraceKind TreeError Unavailable UnknownMessageError breakers control log_events
-log_to_stderr open_runtime run serve
+SlowStop StopReport Straggler System Timer TraceEvent TraceKind TreeError Unavailable UnknownMessageError
+breakers control log_events log_to_stderr open_runtime run serve
 """
 
 BREAKER = """

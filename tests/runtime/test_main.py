@@ -1,62 +1,11 @@
 """`run` as the main entrypoint of a real process: signals, orderly drain, exit codes."""
 
 import signal
-import subprocess
-import sys
-import textwrap
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-PRELUDE = """
-    import sys, trio
-    from functools import partial
-    from resprout import *
-
-    def say(*words): print(*words, flush=True)
-
-    class Worker(Actor):
-        async def on_start(self): say("+" + self.context.path)
-        async def on_stop(self, reason): say("-" + self.context.path)
-        async def crash(self): raise ValueError("boom")
-        async def leave(self, code): raise SystemExit(code)
-
-    class Ready(Actor):
-        async def on_start(self): say("ready")
-
-    class Stubborn(Worker):
-        async def on_stop(self, reason):
-            say("stopping")
-            await trio.sleep(60)
-"""
-PATIENCE = 20  # Seconds a process may take on a busy machine; none of these tests waits for it.
-
-
-@contextmanager
-def process(script: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs *script* after the prelude; killed at the end if it is still there."""
-    code = textwrap.dedent(PRELUDE) + textwrap.dedent(script)
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        try:
-            yield running
-        finally:
-            running.kill()
-
-
-def read_until(running: subprocess.Popen[str], word: str) -> list[str]:
-    """The lines up to *word*."""
-    lines: list[str] = []
-    assert running.stdout is not None
-    for line in running.stdout:
-        lines.append(line.strip())
-        if lines[-1] == word:
-            break
-    return lines
-
+from tests.runtime.process import PATIENCE, process, read_until
 
 TWO_WORKERS = """
     run(supervisor("app", child("a", Worker), child("b", Worker), child("ready", Ready)))
@@ -64,7 +13,7 @@ TWO_WORKERS = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains_in_reverse_order_and_the_exit_code_is_0(number: signal.Signals) -> None:
     with process(TWO_WORKERS) as running:
         read_until(running, "ready")
@@ -89,6 +38,54 @@ def test_a_signal_during_the_start_stops_what_had_started() -> None:
         running.send_signal(signal.SIGTERM)
         out, _ = running.communicate(timeout=PATIENCE)
     assert out.split() == ["-app/a"]
+    assert running.returncode == 0
+
+
+PATIENT = """
+    class Patient(Worker):
+        async def on_stop(self, reason):
+            say("stopping")
+            await trio.sleep(0.5)
+            say("stopped")
+    run(supervisor("app", child("p", Patient), child("r", Ready)))
+"""
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [(signal.SIGHUP, signal.SIGHUP), (signal.SIGTERM, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM)],
+)
+def test_a_hangup_asks_and_never_forces(numbers: tuple[signal.Signals, signal.Signals]) -> None:
+    with process(PATIENT) as running:
+        read_until(running, "ready")
+        running.send_signal(numbers[0])
+        read_until(running, "stopping")
+        running.send_signal(numbers[1])
+        out, _ = running.communicate(timeout=PATIENCE)
+    assert out.split() == ["stopped"]
+    assert running.returncode == 0
+
+
+def test_a_hangup_that_is_ignored_as_under_nohup_stays_ignored() -> None:
+    with process("    import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + PATIENT) as running:
+        read_until(running, "ready")
+        running.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+        assert running.poll() is None
+        running.send_signal(signal.SIGTERM)
+        out, _ = running.communicate(timeout=PATIENCE)
+    assert out.split() == ["stopping", "stopped"]
+    assert running.returncode == 0
+
+
+def test_a_terminal_that_is_gone_with_its_hangup_does_not_disturb_the_stop() -> None:
+    with process(PATIENT) as running:
+        read_until(running, "ready")
+        assert running.stderr is not None
+        running.stderr.close()
+        running.send_signal(signal.SIGHUP)
+        assert read_until(running, "stopped") == ["stopping", "stopped"]
+        running.wait(timeout=PATIENCE)
     assert running.returncode == 0
 
 

@@ -14,6 +14,7 @@ from resprout import (
     Actor,
     ActorExited,
     ActorStuck,
+    Crashed,
     Event,
     ExitReason,
     Killed,
@@ -247,3 +248,20 @@ async def test_of_an_awaitable_that_trio_cannot_look_into_the_frames_before_it_a
         await wait_all_tasks_blocked()
         place = place_of(runtime.ref("w")._find().background[0])
         assert place.endswith("in wait_there")
+
+
+async def test_an_actor_that_is_stuck_in_a_message_is_told_of_even_if_it_has_children_that_live(
+    autojump_clock: MockClock,
+) -> None:
+    class Parent(Refuser):
+        async def on_start(self) -> None:
+            await self.context.spawn("kid", Actor)
+
+    refuser = partial(Parent, "handler", shield, 21)
+    async with open_runtime(child("r", refuser, name=REFUSER)) as runtime:
+        heard = listen(runtime)
+        REFUSER.cast(Refuser.work)
+        await wait_all_tasks_blocked()
+        REFUSER._find().strike(Crashed(ValueError("a linked actor crashed")))
+        await trio.sleep(3)
+        assert [event.actor for event in stuck(heard)] == ["r"]
