@@ -61,6 +61,6 @@ def parse_error(text: str) -> Exception:
         if text.startswith(("MOVED ", "ASK ")):
             return ClusterRefused(text)
         error: Exception = DefaultParser.parse_error(text)  # type: ignore[no-untyped-call]  # Untyped there.
-    except Exception:  # noqa: BLE001 - e.g. a MOVED without an address; any text from outside must be survived.
+    except Exception:  # noqa: BLE001 - any text from outside must be survived.
         error = ResponseError(text)
     return error

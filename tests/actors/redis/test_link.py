@@ -11,6 +11,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyErro
 
 from resprout.actors.redis.line import Line, LinkLimits
 from resprout.actors.redis.link import RedisLink
+from resprout.actors.redis.refusal import ClusterRefused
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.slot import NoReply, ProtocolViolation, ReplyOverdue, ServerClosed
 from resprout.actors.redis.wire import SocketWire
@@ -109,7 +110,7 @@ async def test_a_reply_in_pieces_is_put_together(linked) -> None:
         (b"-ERR no\r\n", ResponseError),
         (b"-WRONGTYPE no\r\n", ResponseError),
         (b"-NOAUTH Authentication required.\r\n", AuthenticationError),
-        (b"-MOVED nonsense\r\n", ResponseError),
+        (b"-MOVED nonsense\r\n", ClusterRefused),
     ],
 )
 async def test_every_error_reply_raises(linked, said: bytes, expected: type[Exception]) -> None:
