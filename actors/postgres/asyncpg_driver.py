@@ -21,7 +21,7 @@ from resprout.actors.postgres.batches import Batches
 from resprout.actors.postgres.commits import ASK_ID, CAN_TELL, parse_id
 from resprout.actors.postgres.copying import CopyOut, Feed, Sink, copy_in
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
-from resprout.actors.postgres.dsn import tls_choice
+from resprout.actors.postgres.dsn import count_hosts, tls_choice, wanted_session
 from resprout.actors.postgres.loop import TrioLoop
 from resprout.actors.postgres.session_setup import SessionSetup
 from resprout.runtime.classify import is_programming_error
@@ -42,6 +42,7 @@ T = TypeVar("T")
 SETTLE_TIMEOUT = 1.0
 ENDING_TIMEOUT = 2.0 * SETTLE_TIMEOUT  # Never reached, but by a clock that jumps.
 RESET_TIMEOUT = 2.0
+HOST_TIMEOUT = 3.0  # For each of several hosts, so that one that hangs does not use up the whole attempt.
 BATCH = 500  # Rows of a COPY.
 
 # Commands whose effect outlives the transaction: the connection must be reset before somebody else has it.
@@ -64,6 +65,8 @@ class AsyncpgDriver:
         loop = TrioLoop(screened=True)
         settings = {} if "application_name=" in dsn else {"application_name": name[:63]}
         settings |= self._setup.settings
+        if count_hosts(dsn) > 1:
+            loop.patience = HOST_TIMEOUT
         await nursery.start(loop.serve)
 
         async def connect() -> asyncpg.Connection[asyncpg.Record]:
@@ -72,6 +75,7 @@ class AsyncpgDriver:
                 loop=loop.as_asyncio,
                 timeout=math.inf,  # The caller's scope is the deadline.
                 ssl=tls_choice(dsn),
+                target_session_attrs=wanted_session(dsn),  # type: ignore[arg-type]  # Documented as a str.
                 max_cached_statement_lifetime=0,  # Connections do not live long enough to need it.
                 server_settings=settings,
             )
@@ -87,6 +91,7 @@ class AsyncpgDriver:
         except BaseException:
             loop.stop()
             raise
+        loop.patience = math.inf
         connection = AsyncpgConnection(raw, loop, on_closed)
         try:
             await connection.set_up(self._setup.codecs)

@@ -65,6 +65,25 @@ def tls_choice(dsn: str) -> TlsChoice:
     return "verify-full" if "sslrootcert" in options or os.environ.get("PGSSLROOTCERT") else True
 
 
+def wanted_session(dsn: str) -> Literal["read-write"] | None:
+    """Which server will do where the DSN names several hosts and does not say: one that can be written to.
+
+    libpq's own default, ``any``, would take the first that answers, a replica too, and stay with it.
+
+    >>> wanted_session("postgresql://app@one,two/app"), wanted_session("postgresql://app@one/app")
+    ('read-write', None)
+    """
+    options = dict(parse_qsl(urlsplit(dsn).query))
+    if "target_session_attrs" in options or os.environ.get("PGTARGETSESSIONATTRS"):
+        return None
+    return "read-write" if count_hosts(dsn) > 1 else None
+
+
+def count_hosts(dsn: str) -> int:
+    """How many hosts *dsn* names, or the environment if it names none."""
+    return len(_hosts(dsn))
+
+
 def is_local(host: str) -> bool:
     """Whether *host*, as in a DSN, with or without a port, is this machine.
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import asyncio.sslproto
 import functools
+import math
 import socket
 import ssl
 from collections import deque
@@ -79,12 +80,20 @@ class TrioLoop:
         self.as_asyncio = cast("asyncio.AbstractEventLoop", self)
         self._awaited: asyncio.Future[Any] | None = None
         self._awaiter = trio.lowlevel.current_task()
-        self.transport: SocketTransport | None = None
+        self._transports: list[SocketTransport] = []
+        self.patience = (
+            math.inf
+        )  # Seconds for each host to connect and log in, while there are others to try.
         self.made: list[asyncio.Future[Any]] | None = None  # New futures, while somebody wants to know.
         self._ready: deque[asyncio.Handle] = deque()
         self._running = self._kicked = self._ended = False
         self._nursery: trio.Nursery | None = None
         self._token = trio.lowlevel.current_trio_token()
+
+    @property
+    def transport(self) -> SocketTransport | None:
+        """The connection, once there is one. Of several hosts those that asyncpg turned down are closing by then."""
+        return next((each for each in self._transports if not each.is_closing()), None)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Host the connection's tasks until `stop` or cancellation; then none of them is left."""
@@ -313,7 +322,7 @@ class TrioLoop:
         server_hostname: str | None = None,
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         """Connect to *host*, looked up anew, and start *protocol_factory*'s protocol on it."""
-        sock = await self._await_trio(functools.partial(open_tcp, host, port))
+        sock = await self._await_trio(functools.partial(self._open, host, port))
         protocol = protocol_factory()
         if ssl is None:
             return self._attach(sock, protocol), protocol
@@ -324,6 +333,17 @@ class TrioLoop:
         transport = self._attach(sock, tls)
         await _or_abort(ready, transport)
         return tls._app_transport, protocol
+
+    async def _open(self, host: str, port: int) -> socket.socket:
+        with trio.move_on_after(self.patience):
+            return await open_tcp(host, port)
+        raise TimeoutError(f"{host}:{port} did not answer within {self.patience:g} s")
+
+    async def _give_up(self, transport: SocketTransport) -> None:
+        """Close *transport* if its host has not finished the login in time, so that the next one has its turn."""
+        await trio.sleep(self.patience)
+        if self.patience < math.inf:
+            transport._force_close(TimeoutError(f"no login within {self.patience:g} s"))
 
     async def create_unix_connection(
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: str
@@ -337,9 +357,9 @@ class TrioLoop:
             sock.close()
             raise ConnectionAbortedError(ENDED)
         transport = SocketTransport(self, sock, protocol, screened=self._screened)
-        if self.transport is None or self.transport.is_closing():
-            # The first that stays is the connection; others carry requests to cancel.
-            self.transport = transport
+        self._transports = [each for each in self._transports if not each.is_closing()] + [transport]
+        if self.patience < math.inf:
+            self.start(functools.partial(self._give_up, transport))
         protocol.connection_made(transport)
         self.start(transport.run)
         return transport
