@@ -36,7 +36,7 @@ from resprout.runtime.signals import Continuation, StopOrder
 from resprout.runtime.timers import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Mapping
 
     from resprout.runtime.actor import Handler
     from resprout.runtime.cell import Cell
@@ -217,7 +217,6 @@ class Incarnation:
         left = BATCH
         signal: Signal | None
         message: Message | None
-        work: Awaitable[object] | None
         result: object
         while True:  # noqa: ASYNC913 - it waits for mail, or checkpoints after a batch.
             if mailbox.control:
@@ -248,7 +247,7 @@ class Incarnation:
                     continue
                 message = follows
             elif not queue:
-                message = work = result = signal = follows = None  # An idle actor keeps nothing alive.
+                message = result = signal = follows = None  # An idle actor keeps nothing alive.
                 if self.idle is not None:
                     self.idle.sleeping()
                 mailbox.sleeper = cell.task
