@@ -3,9 +3,7 @@
 from collections.abc import Awaitable
 from typing import Any, assert_type
 
-from redis.commands.core import AsyncScript
-
-from resprout.actors.redis import RedisClient, RedisConnection, RedisPipeline
+from resprout.actors.redis import RedisClient, RedisConnection, RedisPipeline, RedisScript
 from resprout.runtime import Name, Ref
 
 REDIS = Name(RedisConnection, "redis")
@@ -21,7 +19,7 @@ async def what_users_see(redis: RedisClient, ref: Ref[RedisConnection]) -> None:
     assert_type(redis.using(idempotent=True, timeout=1.0), RedisClient)
     assert_type(redis.pipeline(), RedisPipeline)
     assert_type(await redis.pipeline().execute(), list[Any])
-    assert_type(redis.register_script("return 1"), AsyncScript)
+    assert_type(redis.register_script("return 1"), RedisScript)
     RedisClient(REDIS)
     RedisClient(ref)
     async for key in redis.scan_iter("user:*"):
