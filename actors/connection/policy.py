@@ -6,7 +6,11 @@ from typing import Final
 import attrs
 
 from resprout.runtime.backoff import Backoff
-from resprout.runtime.breaker_policy import DEFAULT_BREAKER, BreakerPolicy
+from resprout.runtime.breaker_policy import BreakerPolicy
+
+# The keeper tries the link by itself and no caller pays for it, so the first trial comes soon: a server that hung
+# for three seconds must not be refused for thirty. Where probes are well and calls are not, the time grows.
+CONNECTION_BREAKER: Final = BreakerPolicy(open_for=1.0, open_cap=30.0)
 
 # A probe that fails is repeated at once; this many in a row mean that the link is dead.
 MISSES_UNTIL_LOST: Final = 2
@@ -51,7 +55,7 @@ class KeeperPolicy:
     rotation_drain: float = 60.0
     close_timeout: float = 2.0
     max_waiters: int = 10_000
-    breaker: BreakerPolicy = DEFAULT_BREAKER
+    breaker: BreakerPolicy = CONNECTION_BREAKER
 
     def __attrs_post_init__(self) -> None:
         durations = {

@@ -21,7 +21,7 @@ def test_every_test_that_the_table_names_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", PAGE))
     written = {
         name
-        for folder in ("supervisors", "runtime")
+        for folder in ("supervisors", "runtime", "testing")
         for file in (ROOT / "tests" / folder).glob("test_*.py")
         for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
     }

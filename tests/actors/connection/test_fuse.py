@@ -92,6 +92,20 @@ async def test_it_closes_by_itself_when_the_time_is_over_and_nobody_calls(autoju
     assert changes == ["open", "half_open", "closed"]
 
 
+async def test_by_default_a_server_that_hung_for_a_moment_serves_again_soon_and_a_broken_one_is_left_alone(
+    autojump_clock: MockClock,
+) -> None:
+    refused_for: list[float] = []
+    async with kept(keeper_of(FakeServer(), breaker=KeeperPolicy().breaker)) as gate:
+        for _ in range(8):  # Its probes are well, its calls never are.
+            opened = trio.current_time()
+            fail(gate)
+            await gate.wait_link(trio.current_time() + 60)
+            refused_for.append(trio.current_time() - opened)
+    assert refused_for[0] < 1.3
+    assert all(24 <= seconds <= 30.1 for seconds in refused_for[-3:])
+
+
 async def test_on_a_real_clock_too_it_takes_no_more_than_a_few_probes() -> None:
     policy = BreakerPolicy(open_for=0.1, open_cap=1.0)
     async with kept(keeper_of(server := FakeServer(), breaker=policy)) as gate:

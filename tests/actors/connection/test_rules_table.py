@@ -52,4 +52,4 @@ def test_the_defaults_are_those_that_are_promised() -> None:
     assert (MISSES_UNTIL_LOST, CLEAN_PROBES_UNTIL_READY) == (2, 2)
     assert (policy.drain_timeout, policy.rotation_drain) == (10, 60)
     assert breaker.trips == (Consecutive(5),)
-    assert (breaker.open_for, breaker.open_cap, breaker.reset_after) == (30, 120, 30)
+    assert (breaker.open_for, breaker.open_cap, breaker.reset_after) == (1, 30, 30)

@@ -24,6 +24,7 @@ NOT_COUNTED = {
     "ActorStarted": "exits and restarts say the same",
     "StuckActorEnded": "resprout_actor_stuck_total has counted it",
     "LoopResumed": "resprout_loop_blocked_total has counted it",
+    "SlowStop": "the process ends, and nobody scrapes it any more",
     "MessageLost": "the runtime counts dead letters itself",
     "RetryBudgetExhausted": "read as resprout_retry_budget_exhausted_total",
     "MonitorPaused": "read as resprout_monitor_paused_seconds",
