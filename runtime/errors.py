@@ -177,6 +177,19 @@ class Sent(enum.Enum):
     YES = "yes"
 
 
+class Phase(enum.Enum):
+    """How far a request had come when its deadline passed: what was slow."""
+
+    QUEUE = "queue"
+    """It stood in line behind others, on this side."""
+    CONNECT = "connect"
+    """There was no connection."""
+    WRITE = "write"
+    """It had a connection, and had not left whole."""
+    READ = "read"
+    """It was with the service, as far as can be known from here: the answer was awaited."""
+
+
 class ServiceError(ReplyError):
     """A service could not be used.
 
@@ -258,7 +271,13 @@ class PoolExhausted(ServiceError):
 
 
 class DeadlineExceeded(ServiceError, TimeoutError):
-    """The deadline passed before an answer came and nothing was written; or the request is safe to repeat."""
+    """The deadline passed before an answer came and nothing was written; or the request is safe to repeat.
+
+    Attributes:
+        phase: How far the last attempt had come; None if it was not about one request.
+    """
+
+    phase: Phase | None = None
 
 
 class OutcomeUnknown(ServiceError):

@@ -20,6 +20,7 @@ from resprout.runtime.classify import is_programming_error
 from resprout.runtime.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
+    Phase,
     ReplyError,
     Sent,
     ServiceError,
@@ -109,9 +110,9 @@ class LinkClient(Generic[B]):
                 raise
             except _Late as late:
                 if not late.began:
-                    raise self._given_up(gate, late, sent, late=True) from None
+                    raise self._given_up(gate, late, sent, Phase.QUEUE) from None
                 gate.failed(late)
-                raise self._given_up(gate, late, Sent.MAYBE, late=True) from None
+                raise self._given_up(gate, late, Sent.MAYBE, Phase.READ) from None
             except Exception as error:
                 if is_programming_error(error):
                     raise
@@ -123,7 +124,7 @@ class LinkClient(Generic[B]):
                     gate.failed(error)
                 sent = sent if never_begun else Sent.MAYBE
                 if sent is not Sent.NO and not self._idempotent:
-                    raise self._given_up(gate, cause, sent, late=False) from cause
+                    raise self._given_up(gate, cause, sent) from cause
             else:
                 gate.succeeded()
                 return result
@@ -153,7 +154,7 @@ class LinkClient(Generic[B]):
             except ServiceError as error:
                 if sent is Sent.NO:
                     raise
-                raise self._given_up(gate, cause or error, sent, late=True) from error
+                raise self._given_up(gate, cause or error, sent, Phase.CONNECT) from error
             await trio.sleep(LOOK_AGAIN)
 
     def _waits(self, sent: Sent) -> bool:
@@ -178,17 +179,19 @@ class LinkClient(Generic[B]):
         where = "" if isinstance(self._connection, Gate) else self._connection.path
         return Unavailable(where, "its actor is not running", state="restarting", retry_after=0.25)
 
-    def _given_up(self, gate: Gate[B] | None, why: Exception, sent: Sent, *, late: bool) -> ServiceError:
-        """What the caller gets who will have no answer."""
+    def _given_up(
+        self, gate: Gate[B] | None, why: Exception, sent: Sent, late: Phase | None = None
+    ) -> ServiceError:
+        """What the caller gets who will have no answer; *late*: where it was when its deadline passed."""
         kind: type[ServiceError]
         if sent is not Sent.NO and not self._idempotent:
             kind, message = OutcomeUnknown, "no answer; the call may have run or not"
-        elif late:
+        elif late is not None:
             kind, message = DeadlineExceeded, "no answer within the deadline"
         else:
             kind, message = Unavailable, "the link was lost"
         refusal = self._not_running() if gate is None or gate.live is not None else gate.refusal()
-        return kind(
+        error = kind(
             refusal.service if gate is None else gate.service,
             f"{message} ({sentence(why)})",
             state="" if gate is None else gate.state.name,
@@ -198,6 +201,9 @@ class LinkClient(Generic[B]):
             attempt=refusal.attempt,
             since=refusal.since,
         )
+        if isinstance(error, DeadlineExceeded):
+            error.phase = late
+        return error
 
 
 def _deadline(timeout: float) -> float:

@@ -24,7 +24,7 @@ from resprout.actors.mcp.tools import (
     may_repeat,
     pause_before,
 )
-from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, ServiceError, Unavailable
+from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Phase, Sent, ServiceError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -186,13 +186,15 @@ class McpClient:
             if lost is None or lost.sent is Sent.NO:
                 raise
             # It was safe to repeat, or we were not here; but "nothing was done" would not be true.
-            raise DeadlineExceeded(
+            late = DeadlineExceeded(
                 error.service,
                 f"no answer within the deadline ({lost})",
                 state=error.state,
                 cause=lost.why,
                 sent=lost.sent,
-            ) from error
+            )
+            late.phase = Phase.CONNECT
+            raise late from error
 
     def _no_session(self, gate: Gate[McpLink] | None) -> ServiceError:
         if gate is not None:
@@ -216,7 +218,7 @@ def _given_up(gate: Gate[McpLink], unanswered: NotAnswered, *, safe: bool) -> Se
         kind, message = Unavailable, "the request was not sent"
     else:
         kind, message = DeadlineExceeded, "no answer in time"
-    return kind(
+    error = kind(
         gate.service,
         f"{message} ({unanswered})",
         state=gate.state.name,
@@ -224,6 +226,9 @@ def _given_up(gate: Gate[McpLink], unanswered: NotAnswered, *, safe: bool) -> Se
         cause=unanswered.why,
         sent=unanswered.sent,
     )
+    if isinstance(error, DeadlineExceeded):
+        error.phase = Phase.WRITE if unanswered.sent is Sent.NO else Phase.READ
+    return error
 
 
 def _text(result: CallToolResult) -> str:

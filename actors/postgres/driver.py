@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from resprout.runtime.errors import Sent
+from resprout.runtime.errors import Phase, Sent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Sequence
@@ -29,11 +29,15 @@ class ConnectionLost(Exception):
 
 
 class StatementTimeout(Exception):
-    """The statement's deadline passed. The server was told to cancel; the connection is in step, or closed."""
+    """The statement's deadline passed. The server was told to cancel; the connection is in step, or closed.
+
+    *sent* says whether any attempt had left, *phase* how far the last one had come.
+    """
 
     def __init__(self, sent: Sent) -> None:
         super().__init__("the deadline passed")
         self.sent = sent
+        self.phase = Phase.WRITE if sent is Sent.NO else Phase.READ
 
 
 Records: TypeAlias = "Iterable[Sequence[object]] | AsyncIterable[Sequence[object]]"

@@ -64,12 +64,17 @@ def after_timeout(
 ) -> ServiceError:
     """The error after the deadline; arguments as in `after_loss`."""
     if undone:
-        message = "no answer in time; the transaction is rolled back"
-        return DeadlineExceeded(service, message, state="ready", sent=late.sent)
+        return _late(service, "no answer in time; the transaction is rolled back", late)
     if late.sent is Sent.NO or idempotent:
-        return DeadlineExceeded(service, "no answer in time", state="ready", sent=late.sent)
+        return _late(service, "no answer in time", late)
     message = "no answer in time, and the server was told to cancel: the statement may have run or not"
     return OutcomeUnknown(service, message, state="ready", sent=late.sent)
+
+
+def _late(service: str, message: str, late: StatementTimeout) -> DeadlineExceeded:
+    error = DeadlineExceeded(service, message, state="ready", sent=late.sent)
+    error.phase = late.phase
+    return error
 
 
 def commit_unknown(

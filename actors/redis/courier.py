@@ -16,6 +16,7 @@ from resprout.actors.redis.slot import NoReply
 from resprout.runtime.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
+    Phase,
     PoolExhausted,
     Sent,
     ServiceError,
@@ -121,7 +122,7 @@ class Courier:
             self.gate.failed(error.why)
         verdict = judge(sent, repeatable=reads or self.policy.idempotent, expired=expired)
         if verdict is not Verdict.AGAIN:
-            raise self._given_up(verdict, error.why, sent)
+            raise self._given_up(verdict, error.why, sent, error.phase)
         return sent, error.deadline
 
     async def _after_refusal(self, link: RedisLink, error: Exception, sent: Sent, deadline: float) -> None:
@@ -155,7 +156,9 @@ class Courier:
             )
         await trio.sleep(WRONG_SERVER_PAUSE)
 
-    def _given_up(self, verdict: Verdict, why: Exception, sent: Sent) -> ServiceError:
+    def _given_up(
+        self, verdict: Verdict, why: Exception, sent: Sent, phase: Phase | None = None
+    ) -> ServiceError:
         state, retry_after = "", None
         if self.gate is not None:
             state, retry_after = self.gate.state.name, self.gate.refusal().retry_after
@@ -164,7 +167,10 @@ class Courier:
             kind, message = DeadlineExceeded, f"no reply within the deadline ({why})"
         else:
             kind, message = OutcomeUnknown, f"no reply; the command may have run or not ({why})"
-        return kind(self.service, message, state=state, retry_after=retry_after, cause=why, sent=sent)
+        given_up = kind(self.service, message, state=state, retry_after=retry_after, cause=why, sent=sent)
+        if isinstance(given_up, DeadlineExceeded):
+            given_up.phase = phase
+        return given_up
 
     async def _link(self, deadline: float, sent: Sent) -> RedisLink:
         """The live link; *sent* says what happened to the command before."""

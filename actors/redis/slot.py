@@ -1,13 +1,13 @@
 """The place of one command in the line of replies, and what is known of it when the link dies."""
 
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import attrs
 import outcome
 import trio
 
-from resprout.runtime.errors import Sent
+from resprout.runtime.errors import Phase, Sent
 from resprout.runtime.telling import sentence
 
 ResultT = TypeVar("ResultT")
@@ -71,6 +71,14 @@ class NoReply(Exception):
     def __init__(self, why: Exception, sent: Sent, deadline: float, *, expired: bool = False) -> None:
         super().__init__(f"no reply: {sentence(why)} (sent: {sent.value})")
         self.why, self.sent, self.deadline, self.expired = why, sent, deadline, expired
+
+    @property
+    def phase(self) -> Phase:
+        """How far the command had come."""
+        return PHASES[self.sent]
+
+
+PHASES: Final = {Sent.NO: Phase.QUEUE, Sent.MAYBE: Phase.WRITE, Sent.YES: Phase.READ}
 
 
 class ProtocolViolation(Exception):

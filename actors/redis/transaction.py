@@ -70,9 +70,11 @@ class Aboard:
                 message = f"no reply; what was sent may have run or not ({why})"
                 return OutcomeUnknown(self._service, message, cause=lost.why, sent=lost.sent)
             case Verdict.TOO_LATE:
-                return DeadlineExceeded(
+                late = DeadlineExceeded(
                     self._service, f"no reply within the deadline ({why})", cause=lost.why
                 )
+                late.phase = lost.phase
+                return late
             case Verdict.AGAIN:
                 message = f"the connection of the transaction was lost; nothing was changed ({why})"
                 return Unavailable(self._service, message, cause=lost.why)

@@ -15,7 +15,7 @@ ChildExit CircuitBreaker CircuitOpen Context Control CrashReport Crashed DeadLet
 Draining Event EventStream ExitReason Fact INFINITY Ignore Ignored Killed Life LinkedExit LoopBlocked
 LoopResumed MailDropped MailFate Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError
 Normal NotFoundError OutcomeUnknown Overflow PeerExit PoolExhausted Recipe Ref Reply ReplyError
-ResproutError SelfCallError Sent ServiceError Shutdown ShutdownTime Signal Snapshot StartFailed
+Phase ResproutError SelfCallError Sent ServiceError Shutdown ShutdownTime Signal Snapshot StartFailed
 StartTimeout StashFull StateError StateMachine Statistics StuckActorEnded Subscriber SubscriberFailed
 SlowStop StopReport Straggler System Timer TraceEvent TraceKind TreeError Unavailable UnknownMessageError
 breakers control log_events log_to_stderr open_runtime run serve

@@ -16,6 +16,7 @@ from resprout import (
     DeadlineExceeded,
     Name,
     OutcomeUnknown,
+    Phase,
     PoolExhausted,
     ReplyError,
     Sent,
@@ -242,7 +243,22 @@ async def test_a_call_that_never_had_its_turn_was_not_sent(autojump_clock: MockC
         with pytest.raises(DeadlineExceeded) as late:
             await client.using(timeout=1).call(ShopLink.buy, "tea")
         assert late.value.sent is Sent.NO
+        assert late.value.phase is Phase.QUEUE
         assert gate.fuse.breaker.stats.failed == 0
+
+
+async def test_a_late_call_says_where_it_was(autojump_clock: MockClock) -> None:
+    async with open_shop(shop := Shop(takes=4.0)) as (_gate, client):
+        client = client.using(timeout=1, idempotent=True)
+        with pytest.raises(DeadlineExceeded) as late:
+            await client.call(ShopLink.buy, "tea")
+        assert late.value.phase is Phase.READ
+        await trio.sleep(1)
+        shop.takes, shop.up, shop.errors = 0.01, False, [ConnectionResetError("reset")]
+        with pytest.raises(DeadlineExceeded) as late:
+            await client.call(ShopLink.buy, "tea")
+        assert late.value.phase is Phase.CONNECT, "there was no next link"
+        assert late.value.sent is Sent.MAYBE
 
 
 async def test_the_line_has_an_end(autojump_clock: MockClock) -> None:

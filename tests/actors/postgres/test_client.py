@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from resprout.actors.postgres import WAIT, Census, ConnectionOpened, PoolPolicy, PostgresClient
-from resprout.runtime import DeadlineExceeded, OutcomeUnknown, Unavailable
+from resprout.runtime import DeadlineExceeded, OutcomeUnknown, Phase, Unavailable
 from resprout.testing import LocalServer
 
 if TYPE_CHECKING:
@@ -157,8 +157,9 @@ async def test_a_statement_over_its_time_is_cancelled_on_the_server(
     began = trio.current_time()
     with pytest.raises(OutcomeUnknown):
         await db.execute("SELECT pg_sleep(60)", timeout=0.2)
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded) as late:
         await db.execute("SELECT pg_sleep(60)", timeout=0.2, idempotent=True)
+    assert late.value.phase is Phase.READ
     with pytest.raises(DeadlineExceeded):
         await db.executemany("SELECT pg_sleep($1)", [(60,), (60,)], timeout=0.2, idempotent=True)
     assert trio.current_time() - began < 2

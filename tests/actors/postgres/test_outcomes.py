@@ -6,7 +6,7 @@ import pytest
 
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
 from resprout.actors.postgres.outcomes import after_loss, after_timeout, can_commit
-from resprout.runtime import DeadlineExceeded, OutcomeUnknown, Sent, Unavailable
+from resprout.runtime import DeadlineExceeded, OutcomeUnknown, Phase, Sent, Unavailable
 
 CASES = list(itertools.product(Sent, (False, True), (False, True)))
 
@@ -23,6 +23,8 @@ def test_an_outcome_is_unknown_exactly_when_something_may_have_been_done_for_goo
     assert type(late) is (OutcomeUnknown if unknown else DeadlineExceeded)
     assert (lost.sent, lost.cause, lost.service) == (sent, cause, "db")
     assert late.sent is sent
+    if isinstance(late, DeadlineExceeded):
+        assert late.phase is (Phase.WRITE if sent is Sent.NO else Phase.READ)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from redis.exceptions import DataError, ResponseError
 from resprout.actors.connection.on_down import WAIT
 from resprout.actors.redis.client import RedisClient
 from resprout.actors.redis.commands import CommandRefused
-from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, Unavailable
+from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Phase, Sent, Unavailable
 
 pytestmark = pytest.mark.real
 
@@ -258,8 +258,9 @@ async def test_a_frozen_server_frees_callers_at_their_deadline_and_heals(redis_a
         await redis.set("k", "v")
         redis_at.freeze()
         began = trio.current_time()
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceeded) as late:
             await redis.get("k")
+        assert late.value.phase is Phase.READ
         with pytest.raises(OutcomeUnknown):
             await redis.incr("n")
         assert trio.current_time() - began == pytest.approx(1.0, abs=0.2)

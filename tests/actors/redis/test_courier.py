@@ -14,7 +14,7 @@ from resprout.actors.redis.courier import Courier
 from resprout.actors.redis.link import RedisLink
 from resprout.actors.redis.policy import CallPolicy
 from resprout.actors.redis.slot import NoReply
-from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, ServiceError, Unavailable
+from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Phase, Sent, ServiceError, Unavailable
 
 
 class Offering:
@@ -71,6 +71,24 @@ def ending_in(*ends: Sent) -> Callable[[RedisLink, float], Awaitable[None]]:
         raise NoReply(ConnectionResetError(), left.pop(0), trio.current_time() + seconds)
 
     return send
+
+
+@pytest.mark.parametrize(
+    ("ended", "phase"), [(Sent.NO, Phase.QUEUE), (Sent.MAYBE, Phase.WRITE), (Sent.YES, Phase.READ)]
+)
+async def test_a_late_command_says_how_far_it_had_come(ended: Sent, phase: Phase, autojump_clock) -> None:
+    class Serving(Courier):
+        async def _link(self, deadline: float, sent: Sent) -> RedisLink:
+            await trio.lowlevel.checkpoint()
+            return object()  # type: ignore[return-value]  # Nobody looks inside.
+
+    async def send(link: RedisLink, seconds: float) -> None:
+        await trio.sleep(seconds)
+        raise NoReply(TimeoutError(), ended, trio.current_time(), expired=True)
+
+    with pytest.raises(DeadlineExceeded) as late:
+        await Serving(Offering(None), CallPolicy(5.0)).deliver(send, timeout=5.0, reads=True)  # type: ignore[arg-type]  # As above.
+    assert late.value.phase is phase
 
 
 @pytest.mark.parametrize("on_down", [FAIL_FAST, WAIT])

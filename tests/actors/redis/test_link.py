@@ -15,7 +15,7 @@ from resprout.actors.redis.refusal import ClusterRefused
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.slot import NoReply, ProtocolViolation, ReplyOverdue, ServerClosed
 from resprout.actors.redis.wire import SocketWire
-from resprout.runtime.errors import Sent
+from resprout.runtime.errors import Phase, Sent
 
 GET = pack(("GET", "k"))
 
@@ -224,6 +224,7 @@ async def test_an_impatient_caller_goes_and_the_link_stays(linked, autojump_cloc
         await trio.sleep(1)
         assert hasty.no_reply.expired
         assert hasty.no_reply.sent is Sent.YES
+        assert hasty.no_reply.phase is Phase.READ
         assert hasty.ended_at == pytest.approx(0.2, abs=0.02)
         await server.says(b"+late\r\n+fine\r\n")
         assert patient.reply == b"fine"
@@ -302,6 +303,7 @@ async def test_who_waits_for_room_in_vain_was_not_sent(linked, autojump_clock) -
         waiting = Asked(link, nursery)
         await trio.sleep(6)
         assert waiting.no_reply.sent is Sent.NO
+        assert waiting.no_reply.phase is Phase.QUEUE
         assert waiting.no_reply.expired
 
 
