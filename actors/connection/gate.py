@@ -307,6 +307,12 @@ class Gate(Generic[L]):
         while not isinstance(self.state, Stopped):
             await self._moved.wait()
 
+    async def wait_ending(self) -> errors.ServiceError:
+        """Wait until it takes no new work, for good; returns what a caller is told then."""
+        while not isinstance(self.state, Draining | Stopped):
+            await self._moved.wait()
+        return self.refusal()
+
     # How the state changes.
 
     def _move(self, after: ConnectionState, why: str) -> None:

@@ -19,7 +19,13 @@ from resprout.actors.postgres.commits import CommitOutcome, CommitUnknown, Trans
 from resprout.actors.postgres.connect import DsnSource
 from resprout.actors.postgres.copy_options import CopyOptions
 from resprout.actors.postgres.dsn import check_dsn
-from resprout.actors.postgres.events import ConnectionClosed, ConnectionOpened, HeldTooLong, PoolRefused
+from resprout.actors.postgres.events import (
+    ConnectionClosed,
+    ConnectionOpened,
+    HeldTooLong,
+    PoolRefused,
+    TransactionRepeated,
+)
 from resprout.actors.postgres.notifications import Missed, Notice, Notification, Notifications
 from resprout.actors.postgres.policy import PoolPolicy
 from resprout.actors.postgres.pool import Pool
@@ -60,6 +66,7 @@ __all__ = [
     "PreparedStatement",
     "Record",
     "TransactionId",
+    "TransactionRepeated",
     "TypeCodec",
     "check_dsn",
 ]

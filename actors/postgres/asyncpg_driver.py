@@ -19,7 +19,7 @@ import trio
 from resprout.actors.postgres.asyncpg_statements import AsyncpgCursor, AsyncpgStatement
 from resprout.actors.postgres.batches import Batches
 from resprout.actors.postgres.commits import ASK_ID, CAN_TELL, parse_id
-from resprout.actors.postgres.copying import CopyOut, Feed, Sink, copy_in
+from resprout.actors.postgres.copying import CopyOut, Feed, Sink, SourceFailed, copy_in, guarded
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
 from resprout.actors.postgres.dsn import count_hosts, tls_choice, wanted_session
 from resprout.actors.postgres.loop import TrioLoop
@@ -140,7 +140,11 @@ class AsyncpgConnection:
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Run it for each row, all or none."""
-        await self._run_in_asyncio(functools.partial(self._raw.executemany, sql, rows), self.deadline)
+        work = functools.partial(self._raw.executemany, sql, guarded(rows))
+        try:
+            await self._run_in_asyncio(work, self.deadline)
+        except SourceFailed as failed:
+            raise failed.error from failed.error.__cause__
 
     async def set_up(self, codecs: Sequence[TypeCodec]) -> None:
         """Set *codecs*, and find out what must not be tried in a transaction, where an error would end it."""

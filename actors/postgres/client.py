@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
@@ -16,11 +15,12 @@ from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.postgres.commits import CommitOutcome, CommitUnknown
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
-from resprout.actors.postgres.notifications import Listener, Notifications
-from resprout.actors.postgres.outcomes import after_loss, after_read_only, after_timeout, not_listening
+from resprout.actors.postgres.listening import listening
+from resprout.actors.postgres.outcomes import after_loss, after_read_only, after_timeout
 from resprout.actors.postgres.policy import CallPolicy
 from resprout.actors.postgres.pool import Pool, PoolLost
-from resprout.actors.postgres.repeat import RepeatPolicy, pause_before_repeat
+from resprout.actors.postgres.repeat import REPEATED, RepeatPolicy, pause_before_repeat
+from resprout.actors.postgres.reports import judge, report_repeated
 from resprout.actors.postgres.resolve import ask_outcome
 from resprout.actors.postgres.session import Isolation, PostgresConnection, begin_command
 from resprout.actors.postgres.statements import TEXT, Statements
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from resprout.actors.postgres.actor import PostgresPool
     from resprout.actors.postgres.copy_options import CopyOptions
     from resprout.actors.postgres.driver import DriverConnection
+    from resprout.actors.postgres.notifications import Notifications
+    from resprout.actors.postgres.setting import Setting
     from resprout.actors.postgres.slots import Slot
     from resprout.actors.postgres.streams import CopiedData
     from resprout.runtime.errors import OutcomeUnknown
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-JITTER = random.Random()  # For waits before a transaction is repeated: there is nothing to reproduce.
+# Of its timeout, for the server: less, because the caller stood in line, and being late says nothing about the server.
+FAIR_SHARE = 0.5
+
 TIDY_TIMEOUT = 3.0  # For giving a connection back in order; the driver's own limits are shorter.
 
 
@@ -171,22 +175,8 @@ class PostgresClient(Statements):
         deadline = self._acquire_by(timeout)
         gate = self._gate()
         pool = gate.link() if self._calls.on_down is FAIL_FAST else await gate.wait_link(deadline)
-        notifications = Notifications(buffer)
-        listener = Listener(pool.setting, channels, notifications)
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(listener.run)
-            with trio.move_on_at(deadline):
-                await listener.listening.wait()
-            try:
-                if not listener.listening.is_set():
-                    raise not_listening(gate.service, listener.last_error)
-                yield notifications
-            except Exception as error:  # noqa: BLE001 - raised below, out of the nursery's group.
-                failure = error
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        async with listening(pool.setting, gate, channels, buffer, deadline) as notifications:
+            yield notifications
 
     async def run_in_transaction(
         self,
@@ -217,14 +207,20 @@ class PostgresClient(Statements):
         """
         rule = RepeatPolicy(attempts, timeout)
         deadline = trio.current_time() + timeout
+        setting: Setting | None = None
         for attempt in itertools.count(1):
             try:
                 async with self.transaction(isolation=isolation, readonly=readonly) as tx:
+                    setting = tx._pool.setting
                     return await function(tx, *args)
-            except asyncpg.PostgresError as error:
-                pause = pause_before_repeat(error, attempt, deadline - trio.current_time(), rule, JITTER)
+            except REPEATED as error:
+                if setting is None:
+                    raise
+                left = deadline - trio.current_time()
+                pause = pause_before_repeat(error, attempt, left, rule, setting.random)
                 if pause is None:
                     raise
+                report_repeated(setting, attempt, error, pause)
             await trio.sleep(pause)
         raise AssertionError("unreachable")
 
@@ -257,7 +253,8 @@ class PostgresClient(Statements):
         idempotent: bool | None,
     ) -> T:
         calls = self._calls
-        deadline = trio.current_time() + (calls.timeout if timeout is None else timeout)
+        allowed = left = calls.timeout if timeout is None else timeout
+        deadline = trio.current_time() + allowed
         repeatable = calls.idempotent if idempotent is None else idempotent
         sent = Sent.NO  # What an earlier attempt has written stays written.
         while True:
@@ -266,6 +263,7 @@ class PostgresClient(Statements):
             slot = pool.take() if pool is not None else None
             if pool is None or slot is None:
                 pool, slot = await self._slot(deadline, sent)
+                left = deadline - trio.current_time()
             try:
                 answer = await pool.ask_once(slot, question, deadline)
             except ConnectionLost as lost:
@@ -274,12 +272,16 @@ class PostgresClient(Statements):
                 if not (may_repeat and trio.current_time() < deadline):
                     raise after_loss(gate.service, lost, idempotent=repeatable) from lost.cause
             except StatementTimeout as late:
-                gate.failed(late)
+                if left >= allowed * FAIR_SHARE:
+                    judge(gate, late)
                 late.sent = sent if late.sent is Sent.NO else late.sent
                 raise after_timeout(gate.service, late, idempotent=repeatable) from None
             except asyncpg.ReadOnlySQLTransactionError as error:
                 pool.renew("the server is read-only")
                 raise after_read_only(gate.service, error) from error
+            except asyncpg.PostgresError as error:
+                judge(gate, error)
+                raise
             else:
                 gate.succeeded()
                 return answer

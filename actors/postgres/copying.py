@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 
     from resprout.actors.postgres.batches import Batches
     from resprout.actors.postgres.loop import TrioLoop
@@ -54,6 +54,14 @@ class SourceFailed(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def guarded(source: Iterable[T]) -> Iterator[T]:
+    """*source*; what it raises comes out as `SourceFailed`: an OSError of a file is no lost connection."""
+    try:
+        yield from source
+    except Exception as error:
+        raise SourceFailed(error) from error
 
 
 class Feed(Generic[T]):

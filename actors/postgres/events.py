@@ -51,3 +51,14 @@ class HeldTooLong(ConnectionEvent):
     holder: str
     seconds: float
     stack: str
+
+
+@attrs.frozen(kw_only=True)
+class TransactionRepeated(ConnectionEvent):
+    """`run_in_transaction` runs its function again, *retry_after* seconds after run *attempt* ended in *error*."""
+
+    level = "debug"
+
+    attempt: int
+    error: Exception
+    retry_after: float

@@ -22,6 +22,7 @@ from resprout.runtime.classify import is_programming_error, unwrapped
 if TYPE_CHECKING:
     from resprout.actors.postgres.driver import DriverConnection
     from resprout.actors.postgres.setting import Setting
+    from resprout.runtime.errors import ServiceError
 
 
 @attrs.frozen
@@ -50,7 +51,10 @@ Notice: TypeAlias = Notification | Missed
 
 
 class Notifications:
-    """What is heard, in order, for one task: ``async for notice in notifications``. It never ends by itself."""
+    """What is heard, in order, for one task: ``async for notice in notifications``.
+
+    It ends with the pool alone: once what was heard is taken, it raises `Draining` or `Unavailable`.
+    """
 
     def __init__(self, buffer: int) -> None:
         if buffer < 1:
@@ -58,6 +62,7 @@ class Notifications:
         self._limit = buffer
         self._waiting: deque[Notice] = deque()
         self._some = trio.Event()
+        self._why_over: ServiceError | None = None
 
     def __aiter__(self) -> Notifications:
         return self
@@ -65,6 +70,7 @@ class Notifications:
     async def __anext__(self) -> Notice:
         await trio.lowlevel.checkpoint()
         while not self._waiting:
+            self._check()
             self._some = trio.Event()
             await self._some.wait()
         return self._waiting.popleft()
@@ -78,6 +84,15 @@ class Notifications:
             notice = Missed(f"more than {self._limit} notifications waited to be taken", lost)
         self._waiting.append(notice)
         self._some.set()
+
+    def _end(self, why: ServiceError) -> None:
+        """Nothing more will be heard."""
+        self._why_over = why
+        self._some.set()
+
+    def _check(self) -> None:
+        if self._why_over is not None:
+            raise self._why_over
 
 
 class Listener:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import asyncpg
 import trio
 
+from resprout.actors.connection.repeats import Repeats
 from resprout.actors.postgres.driver import ConnectionLost
 from resprout.actors.postgres.grow import grow
 from resprout.actors.postgres.line import Line, Refused
@@ -54,7 +55,7 @@ class Pool:
         self.watch = Watch(self._ring)
         self.line = Line(setting.policy, self.watch.by, lambda: self.census().connecting > 0)
         self.changed = trio.Event()  # Set, and replaced, when there may be a reason to open a connection.
-        self.refused = 0
+        self.refused, self.refusals = 0, Repeats()
         self._nursery: trio.Nursery | None = None
         self._why_lost: Exception | None = None
         self._ended = trio.Event()

@@ -17,6 +17,7 @@ from resprout.actors.postgres.outcomes import (
     can_commit,
     commit_unknown,
 )
+from resprout.actors.postgres.reports import judge
 from resprout.actors.postgres.statements import TEXT, Statements
 from resprout.actors.postgres.streams import CopiedData, Cursor, PreparedStatement
 from resprout.runtime.errors import Sent
@@ -119,6 +120,7 @@ class PostgresConnection(Statements):
         except StatementTimeout as late:
             if savepoint or late.sent is Sent.NO:
                 raise after_timeout(service, late, undone=True) from None
+            judge(pool.owner, late)
             raise commit_unknown(service, late, transaction) from None
 
     async def _transaction_id(self, deadline: float) -> TransactionId | None:
@@ -213,17 +215,24 @@ class PostgresConnection(Statements):
         deadline = trio.current_time() + (self._calls.timeout if timeout is None else timeout)
         repeatable = self._calls.idempotent if idempotent is None else idempotent
         service, undone = self._pool.setting.service, self._depth > 0 and not can_commit(sql)
+        owner = self._pool.owner
         try:
-            return await self._pool.ask(self._slot, question, deadline)
+            answer = await self._pool.ask(self._slot, question, deadline)
         except ConnectionLost as lost:
             raise after_loss(service, lost, idempotent=repeatable, undone=undone) from lost.cause
         except StatementTimeout as late:
+            judge(owner, late)
             raise after_timeout(service, late, idempotent=repeatable, undone=undone) from None
         except asyncpg.ReadOnlySQLTransactionError as error:
             if self._read_only:
                 raise  # As asked for.
             self._pool.renew("the server is read-only")
             raise after_read_only(service, error) from error
+        except asyncpg.PostgresError as error:
+            judge(owner, error)
+            raise
+        owner.succeeded()
+        return answer
 
     def _end(self) -> None:
         self._over = True

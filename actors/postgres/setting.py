@@ -25,6 +25,12 @@ class Owner(Protocol):
     def impaired(self, link: Pool, why: str) -> None:
         """It has connections, but fewer than it wants."""
 
+    def succeeded(self) -> None:
+        """A statement was answered."""
+
+    def failed(self, error: BaseException) -> None:
+        """A statement failed over a live connection, and that is the server's fault."""
+
 
 @attrs.frozen
 class Setting:

@@ -6,7 +6,16 @@ import pytest
 import trio
 
 from resprout.actors.connection import KeeperPolicy
-from resprout.actors.postgres import WAIT, Missed, Notification, Notifications, PoolPolicy, PostgresClient
+from resprout.actors.postgres import (
+    WAIT,
+    Missed,
+    Notice,
+    Notification,
+    Notifications,
+    PoolPolicy,
+    PostgresClient,
+)
+from resprout.runtime import Draining, Unavailable
 from resprout.testing import LocalServer
 
 if TYPE_CHECKING:
@@ -74,6 +83,24 @@ async def test_an_error_of_the_block_comes_out_as_it_is(kept: "Keep", postgres_s
         with pytest.raises(ValueError, match="at least one channel"):
             async with db.listen():
                 pass
+
+
+@pytest.mark.real
+async def test_a_listener_ends_with_a_typed_error_when_its_pool_is_drained(
+    kept: "Keep", postgres_server: LocalServer
+) -> None:
+    async with kept(postgres_server.url) as it:
+        db = PostgresClient(it.gate, acquire_timeout=20)
+        heard: list[Notice] = []
+        with trio.fail_after(10), pytest.raises((Draining, Unavailable)) as caught:
+            async with db.listen("jobs") as notifications:
+                await db.execute("NOTIFY jobs, 'last'")
+                heard.append(await anext(notifications))
+                it.gate.drain()
+                async for notice in notifications:
+                    heard.append(notice)
+        assert [notice.payload for notice in heard if isinstance(notice, Notification)] == ["last"]
+        assert caught.value.retry_after is None or isinstance(caught.value, Draining)
 
 
 async def test_a_full_buffer_gives_way_to_a_notice_that_counts_what_it_dropped() -> None:

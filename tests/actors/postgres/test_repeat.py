@@ -9,7 +9,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resprout.actors.postgres import PoolPolicy, PostgresClient, PostgresConnection
+from resprout.actors.postgres import PoolPolicy, PostgresClient, PostgresConnection, TransactionRepeated
 from resprout.actors.postgres.repeat import RepeatPolicy, pause_before_repeat
 from resprout.testing import LocalServer
 
@@ -47,6 +47,9 @@ async def test_concurrent_serializable_increments_all_count(
         assert await db.fetchval("SELECT n FROM counter") == 40
         assert sorted(results) == list(range(2, 42, 2))
         assert runs > 20  # Else nothing was repeated.
+        repeats = it.seen(TransactionRepeated)
+        assert len(repeats) == runs - 20
+        assert all(isinstance(event, TransactionRepeated) and event.retry_after > 0 for event in repeats)
         it.pool.slots.check()
 
 

@@ -161,7 +161,7 @@ async def test_a_copy_out_that_is_left_early_leaves_the_connection_in_step(
     assert opened(pooled) == 1
 
 
-async def test_a_copy_in_whose_source_fails_copies_nothing_and_raises_what_the_source_did(
+async def test_a_source_that_fails_leaves_nothing_behind_and_what_it_raised_comes_out(
     db: PostgresClient, pooled: "Kept"
 ) -> None:
     async def broken() -> AsyncIterator[bytes]:
@@ -173,6 +173,14 @@ async def test_a_copy_in_whose_source_fails_copies_nothing_and_raises_what_the_s
             yield (n, "x")
         raise KeyError("no more")
 
+    def unreadable() -> Iterator[tuple[int, str]]:
+        yield (1, "x")
+        raise OSError("the file cannot be read")
+
+    with pytest.raises(OSError, match="the file cannot be read"):
+        await db.executemany("INSERT INTO t VALUES ($1, $2)", unreadable())
+    with pytest.raises(OSError, match="the file cannot be read"):
+        await db.copy_from_records("t", unreadable())
     with pytest.raises(ConnectionResetError, match="the upload broke off"):
         await db.copy_from("t", broken())
     with pytest.raises(KeyError, match="no more"):
