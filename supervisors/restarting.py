@@ -63,6 +63,9 @@ class Restarting(Actor):
         self._specs: dict[str, ChildSpec] = {}  # Of the children there are now, in start order.
         self._ledger = Ledger(spec.intensity)
         self._retries: dict[str, Retry] = {}  # By child; some are overtaken.
+        self._taken_down: dict[
+            str, int
+        ] = {}  # By child: the generation that ends, or was down, with its group.
         self._busy = True  # Ends of children wait in the control lane.
         self._leaving = False
 
@@ -186,7 +189,9 @@ class Restarting(Actor):
         try:
             with self._interruptible():
                 for id in plan.stop:
-                    await self._cell.children[id].terminate(Shutdown("its group restarts"))
+                    cell = self._cell.children[id]
+                    await cell.terminate(Shutdown("its group restarts"))
+                    self._taken_down[id] = cell.generation
                     if self._specs[id].restart is TEMPORARY:
                         self._forget(id)
                 for id in plan.start:
@@ -244,6 +249,7 @@ class Restarting(Actor):
         self._specs.pop(id, None)
         self._ledger.forget(id)
         self._retries.pop(id, None)
+        self._taken_down.pop(id, None)
         cell = self._cell.children.get(id)
         if cell is not None:
             self._cell.drop_child(cell)
@@ -258,8 +264,14 @@ class Restarting(Actor):
         return {id for retry in self._pending() for id in plan_restart(strategy, order, retry.child).start}
 
     def _is_down(self, id: str, generation: int) -> bool:
+        """Whether this generation of a child is to be replaced for its own sake.
+
+        Not if its group took it down: it comes back with the group, after those that it depends on.
+        """
         cell = self._cell.children.get(id)
-        return cell is not None and self._is_waiting(cell) and cell.generation == generation
+        if cell is None or not self._is_waiting(cell) or self._taken_down.get(id) == generation:
+            return False
+        return cell.generation == generation
 
     def _pending(self) -> list[Retry]:
         """The retries to come, without those that were overtaken."""

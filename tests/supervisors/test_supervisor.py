@@ -399,6 +399,46 @@ async def test_one_for_all_redoes_the_whole_group_when_a_start_fails() -> None:
         assert after == ["?a", "-a", "+a", "+b", "+c"]
 
 
+@pytest.mark.parametrize("strategy", [REST_FOR_ONE, ONE_FOR_ALL])
+async def test_whoever_is_down_with_a_group_whose_restart_failed_waits_for_it(
+    strategy: Strategy, autojump_clock: MockClock
+) -> None:
+    journal: Journal = []
+    plan = Plan()
+    family = [
+        player("a", journal, plan, backoff=Backoff(2.0, 2.0, 2.0)),
+        player("b", journal, backoff=Backoff(0.5, 0.5, 0.5)),
+    ]
+    async with open_runtime(supervisor("app", *family, strategy=strategy, intensity=5)):
+        crash("a")
+        await trio.sleep(1.8)
+        crash(
+            "b"
+        )  # Its own delay would end after the others have been tried, and before they are tried again.
+        plan.failing_starts = 1
+        await trio.sleep(0.3)
+        journal.clear()
+        await trio.sleep(1.8)
+        assert journal == []
+        await trio.sleep(0.2)
+        assert journal == ["+a", "+b"]
+
+
+async def test_a_group_that_ended_together_is_counted_once_even_if_its_first_start_fails(
+    autojump_clock: MockClock,
+) -> None:
+    journal: Journal = []
+    plan = Plan()
+    family = [player("a", journal, plan), player("b", journal)]
+    async with open_runtime(supervisor("app", *family, strategy=ONE_FOR_ALL, intensity=2)) as runtime:
+        plan.failing_starts = 1
+        journal.clear()
+        crash("a", "b")
+        await trio.sleep(0.1)
+        assert not runtime.gave_up  # One restart for the crashes, one for the start that failed.
+        assert journal[-3:] == ["a failed", "+a", "+b"]
+
+
 async def test_a_stop_is_obeyed_between_the_retries(autojump_clock: MockClock) -> None:
     plan = Plan()
     family = [player("a", []), player("b", [], plan)]
