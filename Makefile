@@ -24,7 +24,7 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	@$(BIN)/mypy
-	@$(BIN)/mypy examples benchmarks $(wildcard tests/typing/*.py)
+	@$(BIN)/mypy examples benchmarks $(wildcard tests/typing/*.py tests/faults/*.py)
 	@$(BIN)/pyright
 
 # make simulate SEEDS=10000, or SEED=17 for one that failed.
