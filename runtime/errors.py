@@ -228,6 +228,13 @@ class Unavailable(ServiceError):
     """The service is down or its connection is not ready. Nothing was done; try again after *retry_after*."""
 
 
+class DegradedReadOnly(Unavailable):
+    """The service answers but only reads for now: it is a replica, or was made one. The write was not done.
+
+    Reads go on as usual.
+    """
+
+
 class CircuitOpen(ServiceError):
     """The breaker in front of the service is open. Nothing was sent; try again after *retry_after*.
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from resprout.actors.postgres.commits import CommitUnknown
 from resprout.actors.postgres.driver import ConnectionLost
-from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, Sent, ServiceError, Unavailable
+from resprout.runtime.errors import (
+    DeadlineExceeded,
+    DegradedReadOnly,
+    OutcomeUnknown,
+    Sent,
+    ServiceError,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from resprout.actors.postgres.commits import TransactionId
@@ -90,10 +97,10 @@ def commit_unknown(
     return unknown
 
 
-def after_read_only(service: str, cause: Exception) -> Unavailable:
+def after_read_only(service: str, cause: Exception) -> DegradedReadOnly:
     """The error after a server refused to write because it is a replica now."""
     message = "the server is read-only: it is a replica, or was made one; connections are replaced"
-    return Unavailable(service, message, state="degraded", retry_after=1.0, cause=cause, sent=Sent.NO)
+    return DegradedReadOnly(service, message, state="degraded", retry_after=1.0, cause=cause, sent=Sent.NO)
 
 
 def not_listening(service: str, cause: Exception | None) -> Unavailable:

@@ -250,7 +250,11 @@ class Pool:
             self.give_back(slot)
 
     def renew(self, why: str) -> None:
-        """Replace every connection that is not quite new; those in use as soon as their users are done."""
+        """Replace every connection that is not quite new; those in use as soon as their users are done.
+
+        Until probes are clean the pool counts as degraded.
+        """
+        self.owner.impaired(self, why)
         now = trio.current_time()
         for slot in self.slots.all:
             if now - slot.opened < self.policy.renew_after:

@@ -204,6 +204,7 @@ class RedisClient(Catalogue):
             else:
                 reply = await self._deliver(known, data)
         except ResponseError as error:
+            courier.answered(error)
             return empty_reply(error, options)
         return reply if known.plain else vocabulary.shaped(known, reply, options)
 
@@ -231,5 +232,6 @@ class RedisClient(Catalogue):
                 reads=known.command.repeatable,
             )
         except ResponseError as error:
+            self._courier.answered(error)
             return empty_reply(error, options)
         return self._vocabulary.shaped(known, reply, options)

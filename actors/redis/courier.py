@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
 from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.on_down import OnDown
@@ -15,6 +16,7 @@ from resprout.actors.redis.side import NoSideLink
 from resprout.actors.redis.slot import NoReply
 from resprout.runtime.errors import (
     DeadlineExceeded,
+    DegradedReadOnly,
     OutcomeUnknown,
     Phase,
     PoolExhausted,
@@ -22,6 +24,7 @@ from resprout.runtime.errors import (
     ServiceError,
     Unavailable,
 )
+from resprout.runtime.telling import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -103,6 +106,16 @@ class Courier:
         if self.gate is not None:
             self.gate.succeeded()
 
+    def answered(self, error: Exception) -> None:
+        """The server answered with *error*: it is alive. Without memory it serves reads, so no more than that."""
+        gate = self.gate
+        if gate is None or gate.live is None:
+            return
+        if isinstance(error, OutOfMemoryError):
+            gate.impaired(gate.live, sentence(error))
+        else:
+            gate.succeeded()
+
     async def _after_failure(
         self, link: RedisLink, error: Exception, before: Sent, *, reads: bool, deadline: float
     ) -> tuple[Sent, float]:
@@ -146,7 +159,8 @@ class Courier:
     async def _pause(self, error: Exception, sent: Sent, deadline: float) -> None:
         """Sleep a little before another attempt over the same link, if the caller waits for that."""
         if self.policy.on_down is not OnDown.WAIT or trio.current_time() + WRONG_SERVER_PAUSE >= deadline:
-            raise Unavailable(
+            kind = DegradedReadOnly if isinstance(error, ReadOnlyError) else Unavailable
+            raise kind(
                 self.service,
                 str(error),
                 state="" if self.gate is None else self.gate.state.name,

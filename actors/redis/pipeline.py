@@ -31,6 +31,7 @@ class Delivers(Protocol):
     async def deliver_aside(
         self, send: Callable[[RedisLink, float], Awaitable[T]], *, timeout: float, reads: bool
     ) -> T: ...
+    def answered(self, error: Exception) -> None: ...
 
 
 Entry: TypeAlias = "tuple[Known, bytes, dict[str, Any]]"
@@ -129,6 +130,7 @@ class RedisPipeline(Catalogue):
         self, number: int, reply: object, known: Known, options: dict[str, Any], raise_on_error: bool
     ) -> Any:
         if isinstance(reply, Exception):
+            self._courier.answered(reply)
             reply.add_note(f"command {number} of the pipeline: {known.command.name}")
             if raise_on_error:
                 raise reply

@@ -58,7 +58,7 @@ def new_parser() -> Parser:
 def parse_error(text: str) -> Exception:
     """redis-py's exception for an error reply; a `ResponseError` where redis-py itself fails on the text."""
     try:
-        if text.startswith(("MOVED ", "ASK ")):
+        if text.startswith(("MOVED ", "ASK ", "CLUSTERDOWN ")):
             return ClusterRefused(text)
         error: Exception = DefaultParser.parse_error(text)  # type: ignore[no-untyped-call]  # Untyped there.
     except Exception:  # noqa: BLE001 - any text from outside must be survived.

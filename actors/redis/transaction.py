@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from resprout.actors.redis.catalogue import Catalogue
 from resprout.actors.redis.commands import CommandRefused, block_seconds
@@ -17,7 +17,13 @@ from resprout.actors.redis.policy import Verdict, judge
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.side import NoSideLink
 from resprout.actors.redis.slot import NoReply, ServerClosed
-from resprout.runtime.errors import DeadlineExceeded, OutcomeUnknown, ServiceError, Unavailable
+from resprout.runtime.errors import (
+    DeadlineExceeded,
+    DegradedReadOnly,
+    OutcomeUnknown,
+    ServiceError,
+    Unavailable,
+)
 from resprout.runtime.telling import sentence
 
 if TYPE_CHECKING:
@@ -41,7 +47,7 @@ class Aboard:
     def __init__(self, courier: Courier, link: RedisLink, deadline: float) -> None:
         self.policy: CallPolicy = courier.policy
         self.link = link
-        self._service, self._deadline = courier.service, deadline
+        self._service, self._deadline, self._courier = courier.service, deadline, courier
 
     async def deliver(
         self, send: Callable[[RedisLink, float], Awaitable[T]], *, timeout: float, reads: bool
@@ -55,13 +61,18 @@ class Aboard:
                 judge(lost.sent, repeatable=repeatable, expired=lost.expired), lost
             ) from lost
         except WRONG_SERVER as error:
-            raise Unavailable(self._service, str(error), cause=error) from error
+            kind = DegradedReadOnly if isinstance(error, ReadOnlyError) else Unavailable
+            raise kind(self._service, str(error), cause=error) from error
 
     async def deliver_aside(
         self, send: Callable[[RedisLink, float], Awaitable[T]], *, timeout: float, reads: bool
     ) -> T:
         """The same: the link is its own already."""
         return await self.deliver(send, timeout=timeout, reads=reads)
+
+    def answered(self, error: Exception) -> None:
+        """As for `Courier`."""
+        self._courier.answered(error)
 
     def _given_up(self, verdict: Verdict, lost: NoReply) -> ServiceError:
         why = sentence(lost.why)
@@ -106,6 +117,7 @@ class RedisTransaction(Catalogue):
                 reads=known.command.repeatable,
             )
         except ResponseError as error:
+            self._aboard.answered(error)
             return empty_reply(error, options)
         return self._vocabulary.shaped(known, reply, options)
 

@@ -10,15 +10,16 @@ from tests.project.import_reader import ROOT
 
 RUNTIME = """
 Actor ActorCrashed ActorError ActorExited ActorNotRunning ActorRestarting ActorStarted ActorStopped
-ActorStuck Address AlarmFailed BRUTAL_KILL Backoff BreakerChanged BreakerPolicy CallTimeoutError CastFailed
-ChildExit CircuitBreaker CircuitOpen Context Control CrashReport Crashed DeadLetter DeadlineExceeded Described Down
-Draining Event EventStream ExitReason Fact INFINITY Ignore Ignored Killed Life LinkedExit LoopBlocked
-LoopResumed MailDropped MailFate Mailbox MailboxFull MailboxStatistics MessageLost Name NameTakenError
-Normal NotFoundError OutcomeUnknown Overflow PeerExit PoolExhausted Recipe Ref Reply ReplyError
-Phase ResproutError SelfCallError Sent ServiceError Shutdown ShutdownTime Signal Snapshot StartFailed
-StartTimeout StashFull StateError StateMachine Statistics StuckActorEnded Subscriber SubscriberFailed
-SlowStop StopReport Straggler System Timer TraceEvent TraceKind TreeError Unavailable UnknownMessageError
-breakers control log_events log_to_stderr open_runtime run serve
+ActorStuck Address AlarmFailed BRUTAL_KILL Backoff BreakerChanged BreakerPolicy CallTimeoutError
+CastFailed ChildExit CircuitBreaker CircuitOpen Context Control CrashReport Crashed DeadLetter
+DeadlineExceeded DegradedReadOnly Described Down Draining Event EventStream ExitReason Fact INFINITY
+Ignore Ignored Killed Life LinkedExit LoopBlocked LoopResumed MailDropped MailFate Mailbox MailboxFull
+MailboxStatistics MessageLost Name NameTakenError Normal NotFoundError OutcomeUnknown Overflow PeerExit
+PoolExhausted Recipe Ref Reply ReplyError Phase ResproutError SelfCallError Sent ServiceError Shutdown
+ShutdownTime Signal Snapshot StartFailed StartTimeout StashFull StateError StateMachine Statistics
+StuckActorEnded Subscriber SubscriberFailed SlowStop StopReport Straggler System Timer TraceEvent
+TraceKind TreeError Unavailable UnknownMessageError breakers control log_events log_to_stderr
+open_runtime run serve
 """
 
 BREAKER = """

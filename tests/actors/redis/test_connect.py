@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, ReadOnlyError, ResponseError
 
 from resprout.actors.redis import WAIT, LinkLimits, RedisClient
 from resprout.actors.redis.connect import RedisConnect
-from resprout.runtime.errors import Sent, Unavailable
+from resprout.runtime.errors import DegradedReadOnly, Sent, Unavailable
 from resprout.testing.servers import LocalServer, redis_server
 
 pytestmark = pytest.mark.real
@@ -120,7 +120,7 @@ async def test_a_young_link_to_a_read_only_server_stays_for_those_who_read(
         await redis.set("k", "v")
         await redis.replicaof("127.0.0.1", 1)
         for send in (redis.set("k", "w"), redis.pipeline().set("k", "w").execute()):
-            with pytest.raises(Unavailable) as caught:
+            with pytest.raises(DegradedReadOnly) as caught:
                 await send
             assert isinstance(caught.value.cause, ReadOnlyError)
             assert caught.value.state == "degraded"
