@@ -123,9 +123,18 @@ class BaseLink(ABC):
 
     async def probe(self) -> None:
         """For the keeper: `ping` in turn. While a call is under way, its own deadline tells as much."""
-        if self.sharing is Sharing.IN_TURN and self._turn.locked():
+        if self.is_taken:
             await trio.lowlevel.checkpoint()
-            return
+        else:
+            await self.prove()
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a call has the link for itself, so that `probe` would ask nothing."""
+        return self.sharing is Sharing.IN_TURN and self._turn.locked()
+
+    async def prove(self) -> None:
+        """For the keeper: `ping`, however long it takes to have a turn."""
         async with self.turn("the link"):
             await self.ping()
 

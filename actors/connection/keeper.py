@@ -256,9 +256,14 @@ class Keeper(Generic[L]):
                 await self._try_the_breaker(link)
 
     async def _try_the_breaker(self, link: L) -> None:
+        ask = link.probe
+        if isinstance(link, BaseLink):
+            ask = link.prove  # A probe that finds the link taken asks nothing, so it proves nothing.
+            if link.is_taken:
+                await link.wait_idle()  # Calls under way have deadlines, and new ones are refused.
         try:
             with self.gate.fuse.breaker.admit():
-                missed = await self._probe(link)
+                missed = await self._probe(link, ask)
                 if missed is not None:
                     raise missed
         except CircuitOpen:
@@ -267,22 +272,24 @@ class Keeper(Generic[L]):
             if is_programming_error(error):
                 raise
 
-    async def _probe(self, link: L) -> Exception | None:
-        """Probe *link*, and tell the gate; returns why it failed."""
+    async def _probe(self, link: L, ask: Callable[[], Awaitable[None]] | None = None) -> Exception | None:
+        """Probe *link* by *ask*, and tell the gate; returns why it failed."""
         began = trio.current_time()
-        missed = await self._ask(link)
-        self.gate.fuse.probed(well=missed is None, took=trio.current_time() - began)
+        asks = ask is not None or not (isinstance(link, BaseLink) and link.is_taken)
+        missed = await self._ask(ask or link.probe)
+        if asks or missed is not None:
+            self.gate.fuse.probed(well=missed is None, took=trio.current_time() - began)
         if missed is None:
             self.gate.probe_answered(link)
         else:
             self.gate.probe_missed(link, missed)
         return missed
 
-    async def _ask(self, link: L) -> Exception | None:
+    async def _ask(self, probe: Callable[[], Awaitable[None]]) -> Exception | None:
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(self._policy.probe_timeout):
             try:
-                await link.probe()
+                await probe()
             except Exception as error:  # noqa: BLE001 - judged at once.
                 return _remote(error)
             return None

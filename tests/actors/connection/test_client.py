@@ -261,6 +261,18 @@ async def test_a_late_call_says_where_it_was(autojump_clock: MockClock) -> None:
         assert late.value.sent is Sent.MAYBE
 
 
+async def test_a_probe_that_could_not_ask_does_not_close_the_breaker(autojump_clock: MockClock) -> None:
+    async with open_shop(Shop(takes=60.0)) as (gate, client), trio.open_nursery() as nursery:
+        nursery.start_soon(partial(client.using(timeout=100).call, ShopLink.buy, "tea"))
+        await wait_all_tasks_blocked()
+        for _ in range(5):
+            gate.failed(TimeoutError("late"))
+        await trio.sleep(50)
+        assert gate.fuse.breaker.state.name != "closed", "one long call had the link all the time"
+        await trio.sleep(15)
+        assert gate.fuse.breaker.state.name == "closed"
+
+
 async def test_the_line_has_an_end(autojump_clock: MockClock) -> None:
     async with open_shop(Shop(takes=2.0)) as (_gate, client), trio.open_nursery() as nursery:
         for _ in range(101):
