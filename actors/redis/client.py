@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError, WatchError
 
 from resprout.actors.connection.on_down import FAIL_FAST, OnDown
 from resprout.actors.redis.catalogue import Catalogue
-from resprout.actors.redis.commands import block_seconds
+from resprout.actors.redis.commands import block_seconds, blocking_for
 from resprout.actors.redis.courier import Courier
 from resprout.actors.redis.known import Known, Vocabulary, empty_reply
 from resprout.actors.redis.link import WRONG_SERVER
@@ -23,6 +23,7 @@ from resprout.actors.redis.pipeline import RedisPipeline
 from resprout.actors.redis.policy import CallPolicy
 from resprout.actors.redis.pubsub import Inbox, Subscription
 from resprout.actors.redis.resp import pack
+from resprout.actors.redis.side import Use
 from resprout.actors.redis.slot import NoReply
 from resprout.actors.redis.transaction import RedisTransaction, begin
 from resprout.runtime.errors import DeadlineExceeded, Unavailable
@@ -224,12 +225,23 @@ class RedisClient(Catalogue):
     ) -> Any:
         """Run a command that the server may keep for *seconds*, on a link beside the shared one."""
         known.command.check_wait(seconds)
-        data = known.packed(args)
+        until = math.inf
+
+        async def send(link: RedisLink, left: float) -> object:
+            nonlocal until
+            now = trio.current_time()
+            # After a rotation it is sent again, over the new link, for the rest of its time.
+            again = until < math.inf
+            data = known.packed(blocking_for(until - now, known.command, args) if again else args)
+            until = min(until, now + seconds)
+            return await link.call(data, left)
+
         try:
             reply = await self._courier.deliver_aside(
-                lambda link, left: link.call(data, left),
+                send,
                 timeout=self._courier.policy.timeout + seconds,
                 reads=known.command.repeatable,
+                use=Use.WAIT,
             )
         except ResponseError as error:
             self._courier.answered(error)

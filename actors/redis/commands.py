@@ -76,18 +76,36 @@ def block_seconds(command: Command, args: Sequence[Any]) -> float | None:
     """
     if not command.waits:
         return None
-    if command.name in ("XREAD", "XREADGROUP"):
-        return _stream_block(args, first=4 if command.name == "XREADGROUP" else 1)
-    position, unit = WAITS[command.name]
-    seconds = _number(args[position]) * unit if len(args) > abs(position) else 0.0
+    position = _block_position(command, args)
+    if position is None:
+        return None
+    seconds = _number(args[position]) * WAITS[command.name][1] if len(args) > abs(position) else 0.0
     return seconds or math.inf
 
 
-def _stream_block(args: Sequence[Any], first: int) -> float | None:
-    for position in range(first, len(args) - 1):
-        match _text(args[position]):
+def blocking_for(seconds: float, command: Command, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """*args* with another time to wait on the server, of at least a millisecond: zero would be for ever.
+
+    >>> blocking_for(0.5, command_named("XREAD"), ("XREAD", "BLOCK", 2000, "STREAMS", "s", "$"))
+    ('XREAD', 'BLOCK', 500, 'STREAMS', 's', '$')
+    """
+    position = _block_position(command, args)
+    assert position is not None, "only of a command that waits"
+    seconds, unit = max(0.001, seconds), WAITS[command.name][1]
+    changed = list(args)
+    changed[position] = seconds if unit == 1.0 else round(seconds / unit)
+    return tuple(changed)
+
+
+def _block_position(command: Command, args: Sequence[Any]) -> int | None:
+    """Where the time to wait stands; None if the command does not wait with these arguments."""
+    position = WAITS[command.name][0]
+    if position != AFTER_BLOCK:
+        return position
+    for place in range(4 if command.name == "XREADGROUP" else 1, len(args) - 1):
+        match _text(args[place]):
             case "BLOCK":
-                return _number(args[position + 1]) / 1000 or math.inf
+                return place + 1
             case "STREAMS":
                 return None
     return None
@@ -116,12 +134,14 @@ READS = READ_COMMANDS | {
     *("XINFO CONSUMERS", "XINFO GROUPS", "XINFO STREAM"),
 }
 
+AFTER_BLOCK = 0
+
 WAITS: Mapping[str, tuple[int, float]] = {
     # Where the time stands among the arguments, and its unit in seconds. Streams have it after BLOCK.
     **dict.fromkeys(("BLPOP", "BRPOP", "BZPOPMIN", "BZPOPMAX", "BRPOPLPUSH", "BLMOVE"), (-1, 1.0)),
     **dict.fromkeys(("BLMPOP", "BZMPOP"), (1, 1.0)),
     **dict.fromkeys(("WAIT", "WAITAOF"), (-1, 0.001)),
-    **dict.fromkeys(("XREAD", "XREADGROUP"), (0, 0.0)),
+    **dict.fromkeys(("XREAD", "XREADGROUP"), (AFTER_BLOCK, 0.001)),
 }
 
 CONFIRM = frozenset(("WAIT", "WAITAOF"))

@@ -202,3 +202,5 @@ async def greet(link: RedisLink, endpoint: Endpoint, client_name: str) -> None:
             raise reply
         if isinstance(reply, dict) and reply.get(b"mode") == b"cluster":
             raise ClusterRefused(f"{endpoint} says so")
+        if isinstance(reply, dict) and isinstance(number := reply.get(b"id"), int):
+            link.number = number

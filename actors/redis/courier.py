@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from resprout.actors.connection.gate import Gate
 from resprout.actors.connection.on_down import OnDown
 from resprout.actors.connection.states import Stopped
 from resprout.actors.redis.link import WRONG_SERVER, RedisLink
 from resprout.actors.redis.policy import CallPolicy, Verdict, judge
-from resprout.actors.redis.side import NoSideLink
+from resprout.actors.redis.side import NoSideLink, Use
 from resprout.actors.redis.slot import NoReply
 from resprout.runtime.errors import (
     DeadlineExceeded,
@@ -83,7 +83,12 @@ class Courier:
                 return reply
 
     async def deliver_aside(
-        self, send: Callable[[RedisLink, float], Awaitable[T]], *, timeout: float, reads: bool
+        self,
+        send: Callable[[RedisLink, float], Awaitable[T]],
+        *,
+        timeout: float,
+        reads: bool,
+        use: Use = Use.WORK,
     ) -> T:
         """As `deliver`, but *send* gets a link that nobody else uses, beside the shared one."""
 
@@ -91,11 +96,15 @@ class Courier:
             deadline = trio.current_time() + seconds
             if link.side is None:
                 raise NoSideLink("this connection was made without others beside it")
-            async with link.side.lend(deadline) as own:
+            async with link.side.lend(deadline, use) as own:
                 try:
                     return await send(own, max(0.0, deadline - trio.current_time()))
                 except WRONG_SERVER as error:
                     link.refused(error)
+                    raise
+                except ResponseError as error:
+                    if link.side.leaving and use is Use.WAIT and str(error).startswith("UNBLOCKED"):
+                        raise NoReply(error, Sent.NO, deadline) from error  # As good as never sent.
                     raise
 
         return await self.deliver(aside, timeout=timeout, reads=reads)
@@ -153,7 +162,7 @@ class Courier:
         """There is no connection beside *link*. Return when another attempt makes sense."""
         if error.full:
             raise PoolExhausted(self.service, str(error), sent=sent)
-        if link.live:
+        if self.gate is not None and self.gate.held is link:  # Else another is there, or soon, or never.
             await self._pause(error.why, sent, deadline)
 
     async def _pause(self, error: Exception, sent: Sent, deadline: float) -> None:

@@ -51,6 +51,7 @@ class RedisLink:
         limits: Its bounds.
         pushes: Push messages received; they are no replies.
         proven: A client got a real reply over this link.
+        number: What the server calls it, as in ``CLIENT LIST``; None if it did not say.
         side: Connections beside this one; None if there are none to be had.
     """
 
@@ -65,6 +66,7 @@ class RedisLink:
         self.limits = limits or LinkLimits()
         self.pushes = 0
         self.proven = False
+        self.number: int | None = None
         self.side: SideLinks | None = None
         self._now = trio.lowlevel.current_clock().current_time  # One call less than trio.current_time.
         self._on_push, self._must_be_master = on_push, must_be_master
@@ -240,8 +242,10 @@ class RedisLink:
                 raise error
 
     async def wait_idle(self) -> None:
-        """Wait until no call is in flight."""
-        if self._line.pending:
+        """Wait until no call is in flight, here and beside it; see `SideLinks.wait_idle`."""
+        if self.side is not None:
+            await self.side.wait_idle()
+        while self._line.pending:
             self._idle = trio.Event()
             await self._idle.wait()
 

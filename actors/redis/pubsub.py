@@ -21,7 +21,7 @@ from resprout.actors.connection.on_down import OnDown
 from resprout.actors.connection.policy import DEFAULT_POLICY
 from resprout.actors.redis.link import WRONG_SERVER, RedisLink
 from resprout.actors.redis.resp import pack
-from resprout.actors.redis.side import NoSideLink
+from resprout.actors.redis.side import NoSideLink, Use
 from resprout.actors.redis.slot import NoReply, ProtocolViolation
 from resprout.runtime.backoff import delay
 from resprout.runtime.errors import Unavailable
@@ -245,7 +245,7 @@ class Subscription:
         if main.side is None:
             raise NoSideLink("this connection was made without others beside it")
         deadline = trio.current_time() + main.limits.reply_timeout * 2
-        async with main.side.lend(deadline, self._push) as link:
+        async with main.side.lend(deadline, Use.LISTEN, self._push) as link:
             await tell(link, "SUBSCRIBE", list(self._wanted[""]), list(self._wanted["P"]))
             if self._was_up:
                 why = "unknown" if self._why is None else sentence(self._why)

@@ -6,20 +6,37 @@ for a server that hangs or is no longer the master is so for all of them.
 
 from __future__ import annotations
 
+import enum
 import math
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
+from redis.exceptions import RedisError
 
-from resprout.actors.redis.slot import ServerClosed
+from resprout.actors.redis.resp import pack
+from resprout.actors.redis.slot import NoReply, ServerClosed
 from resprout.runtime.classify import is_programming_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from resprout.actors.redis.link import OnPush, RedisLink
+
+
+LOOK_AGAIN = 0.05  # Seconds between two looks whether those that a drain waits for are done.
+
+
+class Use(enum.Enum):
+    """What a connection is lent for, which says what a drain does with it."""
+
+    WORK = "work"
+    """Waited for: a transaction, or writes that are being confirmed."""
+    WAIT = "wait"
+    """One command that the server keeps until there is something for it. Ended, so that nothing is taken."""
+    LISTEN = "listen"
+    """A subscription: it never ends by itself, so nobody waits for it."""
 
 
 class NoSideLink(Exception):
@@ -37,14 +54,18 @@ class SideLinks:
     Args:
         main: The link they stand beside.
         open_link: Makes one more; takes what push messages are given to.
+
+    Attributes:
+        leaving: The main link is to be closed when nothing is in flight any more, and none is lent any more.
     """
 
     def __init__(self, main: RedisLink, open_link: Callable[[OnPush | None], Awaitable[RedisLink]]) -> None:
         self._main, self._open_link, self._limits = main, open_link, main.limits
         self._places = trio.Semaphore(main.limits.max_side_links)
-        self._lent: set[RedisLink] = set()
+        self._lent: dict[RedisLink, Use] = {}
         self._idle: deque[tuple[float, RedisLink]] = deque()  # Since when; the newest stand right.
         self._returned = trio.Event()
+        self.leaving = False
 
     async def run(self) -> None:
         """End them with the main link, and close those that nobody has used for long. Does not raise."""
@@ -59,7 +80,9 @@ class SideLinks:
                 link.retire(why)
 
     @asynccontextmanager
-    async def lend(self, deadline: float, on_push: OnPush | None = None) -> AsyncIterator[RedisLink]:
+    async def lend(
+        self, deadline: float, use: Use = Use.WORK, on_push: OnPush | None = None
+    ) -> AsyncIterator[RedisLink]:
         """A link for the caller alone, had by *deadline*. It is used again only if every reply has come.
 
         So a caller who is cancelled while it waits takes the link with it: else the server would later hand
@@ -75,15 +98,40 @@ class SideLinks:
                 f"all {self._limits.max_side_links} connections for such work are in use", full=True
             )
         try:
+            if self.leaving:
+                raise NoSideLink("the connection is being drained")
             link = (self._reused() if on_push is None else None) or await self._opened(deadline, on_push)
-            self._lent.add(link)
+            self._lent[link] = use
             try:
                 yield link
             finally:
-                self._lent.discard(link)
+                del self._lent[link]
                 self._take_back(link, reusable=on_push is None)
         finally:
             self._places.release()
+
+    async def wait_idle(self) -> None:
+        """End the commands that wait for something to come, and return when the work of the others is done."""
+        self.leaving = True
+        ends_waits = True
+        while any(use is not Use.LISTEN for use in self._lent.values()):
+            if ends_waits:
+                ends_waits = await self._end_waits()
+            await trio.sleep(LOOK_AGAIN)
+
+    async def _end_waits(self) -> bool:
+        """Ask the server to end them, which it does only while they have got nothing; False if it may not.
+
+        To close their connections instead could lose what the server has just taken out of a list for them. It
+        is repeated: a command that is on its way now begins to wait a moment later.
+        """
+        for link in [link for link, use in self._lent.items() if use is Use.WAIT and link.number is not None]:
+            unblock = pack(("CLIENT", "UNBLOCK", str(link.number), "ERROR"))
+            try:
+                await self._main.call(unblock, self._limits.reply_timeout)
+            except (NoReply, RedisError):
+                return False  # Refused to this login, or the main link is lost. The drain has its deadline.
+        return True
 
     def describe(self) -> dict[str, int]:
         """For the tree: how many are in use, and how many wait for their next use."""
@@ -113,7 +161,7 @@ class SideLinks:
         return link
 
     def _take_back(self, link: RedisLink, *, reusable: bool) -> None:
-        if reusable and link.live and link.idle and self._main.live:
+        if reusable and link.live and link.idle and self._main.live and not self.leaving:
             self._idle.append((trio.current_time(), link))
             self._returned.set()
         else:

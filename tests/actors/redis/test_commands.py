@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.commands import READ_COMMANDS
 
-from resprout.actors.redis.commands import READS, REFUSED, WAITS, CommandRefused, block_seconds, command_named
+from resprout.actors.redis.commands import (
+    READS,
+    REFUSED,
+    WAITS,
+    CommandRefused,
+    block_seconds,
+    blocking_for,
+    command_named,
+)
 from resprout.actors.redis.policy import CallPolicy, Verdict, judge
 from resprout.runtime.errors import Sent
 
@@ -39,6 +47,27 @@ def seconds(*args: object) -> float | None:
 )
 def test_how_long_a_command_may_wait_on_the_server(args: tuple[object, ...], expected: float | None) -> None:
     assert seconds(*args) == expected
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("BLPOP", "a", "b", 2),
+        ("BLMPOP", 1.5, 1, "a", "LEFT"),
+        ("XREAD", "COUNT", 1, "block", 1500, "STREAMS", "a", "$"),
+        ("XREADGROUP", "GROUP", "g", "block", "BLOCK", 10, "STREAMS", "a", ">"),
+    ],
+)
+@given(rest=st.floats(-1, 1e6))
+def test_a_wait_that_goes_on_lasts_for_the_rest_of_its_time_and_never_for_ever(
+    args: tuple[object, ...], rest: float
+) -> None:
+    command = command_named(str(args[0]))
+    changed = blocking_for(rest, command, args)
+    waits = block_seconds(command, changed)
+    assert waits == pytest.approx(max(rest, 0.001), abs=0.001)
+    assert waits > 0
+    assert [new == old for new, old in zip(changed, args, strict=True)].count(False) <= 1
 
 
 @given(st.sampled_from(sorted(REFUSED)), st.sampled_from([str.upper, str.lower, str.title]))

@@ -258,19 +258,3 @@ async def test_confirmations_that_would_mean_nothing_are_refused(redis_at, kept)
             pipe.set("k", "w")
         with pytest.raises(CommandRefused, match="call it by itself"):
             redis.pipeline().blpop(["queue"], timeout=1)
-
-
-async def test_a_drain_does_not_wait_for_those_who_wait_on_the_server(redis_at, kept) -> None:
-    async with kept(redis_at.url) as gate:
-        redis = RedisClient(gate)
-        async with trio.open_nursery() as nursery:
-
-            async def wait() -> None:
-                with pytest.raises(OutcomeUnknown):
-                    await redis.blpop(["queue"], timeout=60)
-
-            nursery.start_soon(wait)
-            await blocked_clients(redis, 1)
-            with trio.fail_after(2):
-                gate.drain()
-                await gate.wait_stopped()
