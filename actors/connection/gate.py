@@ -99,6 +99,7 @@ class Gate(Generic[L]):
         if link is None:
             if self._link is not None:
                 self.fuse.refuse()
+            self._want()
             raise self.refusal()
         return link
 
@@ -117,6 +118,7 @@ class Gate(Generic[L]):
         try:
             with trio.move_on_at(deadline):
                 while self.live is None and not isinstance(self.state, Draining | Stopped):
+                    self._want()
                     await self._moved.wait()
         finally:
             self._waiting -= 1
@@ -314,6 +316,16 @@ class Gate(Generic[L]):
         return self.refusal()
 
     # How the state changes.
+
+    def _want(self) -> None:
+        """A caller asks for the link, and there is none."""
+        now, before = trio.current_time(), self.state
+        if isinstance(before, BackingOff) and not before.wanted:
+            down_since = now if self._down_since is None else self._down_since
+            after = states.wanted(before, now, self.policy, self._nudged_at, down_since, self._random)
+            if isinstance(after, BackingOff) and after.until < before.until:
+                self._nudged_at = after.until
+            self._move(after, "a caller asks")
 
     def _move(self, after: ConnectionState, why: str) -> None:
         before, self.state = self.state, after

@@ -18,6 +18,9 @@ MISSES_UNTIL_LOST: Final = 2
 # This many clean probes in a row make a degraded link ready again.
 CLEAN_PROBES_UNTIL_READY: Final = 2
 
+# While callers ask for the link, no wait before an attempt is longer than this share of the outage so far.
+WANTED_SHARE: Final = 0.1
+
 
 @attrs.frozen(kw_only=True)
 class KeeperPolicy:
@@ -31,7 +34,7 @@ class KeeperPolicy:
         probe_jitter: Share by which *probe_every* varies to both sides, so that probes spread out.
         probe_timeout: For one probe.
         degraded_probe_every: Between two probes of a degraded link.
-        nudge_every: A nudge brings an attempt forward at most this often.
+        nudge_every: A nudge, or a caller who asks for the link, brings an attempt forward at most this often.
         drain_timeout: For calls in flight when the connection is asked to drain.
         rotation_drain: For calls in flight on a link that another has taken over from.
         close_timeout: For closing a link in good order.

@@ -15,7 +15,12 @@ from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 
-from resprout.actors.connection.policy import CLEAN_PROBES_UNTIL_READY, MISSES_UNTIL_LOST, KeeperPolicy
+from resprout.actors.connection.policy import (
+    CLEAN_PROBES_UNTIL_READY,
+    MISSES_UNTIL_LOST,
+    WANTED_SHARE,
+    KeeperPolicy,
+)
 from resprout.runtime.backoff import delay
 
 
@@ -54,12 +59,16 @@ class Degraded:
 
 @attrs.frozen
 class BackingOff:
-    """No link. *attempt* attempts in a row have failed, the next one starts at *until*."""
+    """No link. *attempt* attempts in a row have failed, the next one starts at *until*.
+
+    *wanted*: a caller has asked for the link meanwhile, and *until* is as near as that brings it.
+    """
 
     name: ClassVar[str] = "backing_off"
     since: float
     attempt: int
     until: float
+    wanted: bool = False
 
 
 @attrs.frozen
@@ -244,6 +253,39 @@ def nudged(state: ConnectionState, now: float, policy: KeeperPolicy, last_nudge:
             earliest = max(now, last_nudge + policy.nudge_every)
             return state if earliest >= until else attrs.evolve(state, until=earliest)
         case Connecting() | Ready() | Degraded() | Draining() | Stopped():
+            return state
+        case _:
+            assert_never(state)
+
+
+def wanted(
+    state: ConnectionState,
+    now: float,
+    policy: KeeperPolicy,
+    last_nudge: float,
+    down_since: float,
+    rng: random.Random,
+) -> ConnectionState:
+    """A caller asks for the link. Shortens a wait to a tenth of the outage, or `nudge_every` if that is more.
+
+    So who waits for a service waits little longer than the outage itself. It counts once in each wait, so many
+    callers cause no more attempts than one; and it is drawn, so that many programs do not come back together.
+
+    Args:
+        state: Where the connection is.
+        now: The present moment.
+        policy: `nudge_every` is the least time between two attempts brought forward.
+        last_nudge: When an attempt was last brought forward; minus infinity if never.
+        down_since: When the outage began.
+        rng: Source of the jitter.
+    """
+    match state:
+        case BackingOff(since=since, until=until, wanted=False):
+            longest = max(policy.nudge_every, (now - down_since) * WANTED_SHARE)
+            drawn = since + max(policy.backoff.floor, rng.uniform(0.0, longest))
+            at = max(now, drawn, last_nudge + longest)
+            return attrs.evolve(state, until=min(until, at), wanted=True)
+        case Connecting() | Ready() | Degraded() | BackingOff() | Draining() | Stopped():
             return state
         case _:
             assert_never(state)

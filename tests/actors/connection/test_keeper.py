@@ -1,3 +1,4 @@
+import math
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -263,6 +264,22 @@ async def test_a_nudge_brings_the_attempt_forward_but_at_most_once_a_second(
         keeper.gate.nudge()
         await trio.sleep(1.1)
         assert keeper.gate.link() is server.link
+
+
+async def test_who_is_refused_the_link_brings_the_attempt_forward(autojump_clock: MockClock) -> None:
+    server = FakeServer()
+    async with running(make_keeper(server)) as keeper:
+        for _ in range(20):
+            server.up = True
+            await keeper.gate.wait_link(math.inf)
+            server.up = False
+            server.link.die()
+            await trio.sleep(8)
+            asked = trio.current_time()
+            with pytest.raises(errors.Unavailable):
+                keeper.gate.link()
+            assert isinstance(keeper.gate.state, BackingOff | Connecting)
+            assert (states.retry_after(keeper.gate.state, asked) or 0) <= 1
 
 
 async def test_waiters_are_woken_when_the_link_is_ready(autojump_clock: MockClock) -> None:

@@ -1,6 +1,7 @@
 """Hours of outage, ten thousand failures, a thousand callers, a service that flaps: nothing grows, nothing ends."""
 
 import gc
+import math
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -12,6 +13,7 @@ from trio.testing import MockClock
 
 from resprout import ActorExited, Event, Name, System, child, open_runtime, supervisor
 from resprout.actors.connection import (
+    FAIL_FAST,
     WAIT,
     AttemptFailed,
     BackingOff,
@@ -21,6 +23,7 @@ from resprout.actors.connection import (
     Gate,
     KeeperPolicy,
     LinkClient,
+    OnDown,
     Sharing,
 )
 from resprout.runtime import Recipe, errors
@@ -182,6 +185,60 @@ async def test_a_thousand_callers_who_wait_are_all_served_or_refused_in_time_wit
         assert min(served) - back <= 31
         assert asked < min(served)
         assert restarts(runtime) == 0
+
+
+@pytest.mark.parametrize("on_down", [FAIL_FAST, WAIT])
+async def test_callers_wait_a_second_or_a_tenth_longer_than_the_outage(
+    autojump_clock: MockClock, on_down: OnDown
+) -> None:
+    server = FakeServer(up=False)
+
+    async def ask() -> None:
+        """Returns with the first answer."""
+        client = LinkClient(ANY, AnyLink, on_down=on_down, timeout=5.0)
+        while True:
+            with suppress(errors.ServiceError):
+                assert await client.call(AnyLink.double, 1) == 2
+                return
+            await trio.sleep(0.1)
+
+    async with open_runtime(tree_of(server), seed=7) as runtime:
+        gate = ANY.offered(Gate)
+        assert gate is not None
+        for outage in [1.0] * 20 + [30.0] * 4 + [200.0]:
+            server.up = True
+            await ask()
+            server.attempts.clear()
+            server.up, began = False, trio.current_time()
+            gate.lost(gate.link(), ConnectionResetError("down"))
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(ask)
+                await trio.sleep(outage)
+                server.up = True
+                assert len(server.attempts) <= 10 + min(outage, 10 + 15 * math.log(max(1.0, outage / 10)))
+            assert trio.current_time() - began <= outage + max(1.0, outage / 9) + 0.2
+        assert server.most_connecting == 1
+        assert restarts(runtime) == 0
+
+
+async def test_an_hour_in_which_callers_ask_all_the_time_makes_no_stampede(autojump_clock: MockClock) -> None:
+    server = FakeServer(up=False)
+
+    async def ask() -> None:
+        client = LinkClient(ANY, AnyLink)
+        while True:
+            with suppress(errors.ServiceError):
+                await client.call(AnyLink.double, 1)
+            await trio.sleep(0.5)
+
+    async with open_runtime(tree_of(server), seed=7), trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.sleep(600)
+        server.attempts.clear()
+        await trio.sleep(3000)
+        assert 100 <= len(server.attempts) <= 400
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("traffic", [True, False])

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from resprout.actors.connection import KeeperPolicy
-from resprout.actors.connection.policy import CLEAN_PROBES_UNTIL_READY, MISSES_UNTIL_LOST
+from resprout.actors.connection.policy import CLEAN_PROBES_UNTIL_READY, MISSES_UNTIL_LOST, WANTED_SHARE
 from resprout.runtime.backoff import Backoff
 from resprout.runtime.breaker_policy import Consecutive
 
@@ -49,7 +49,7 @@ def test_the_defaults_are_those_that_are_promised() -> None:
     assert policy.backoff == Backoff(floor=0.05, base=0.25, cap=30.0, max_exponent=10)
     assert (policy.attempt_timeout, policy.stable_after, policy.nudge_every) == (10, 5, 1)
     assert (policy.probe_every, policy.probe_jitter, policy.probe_timeout) == (30, 0.1, 5)
-    assert (MISSES_UNTIL_LOST, CLEAN_PROBES_UNTIL_READY) == (2, 2)
+    assert (MISSES_UNTIL_LOST, CLEAN_PROBES_UNTIL_READY, WANTED_SHARE) == (2, 2, 0.1)
     assert (policy.drain_timeout, policy.rotation_drain) == (10, 60)
     assert breaker.trips == (Consecutive(5),)
     assert (breaker.open_for, breaker.open_cap, breaker.reset_after) == (1, 30, 30)

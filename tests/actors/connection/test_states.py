@@ -34,6 +34,7 @@ MOVES: dict[str, Move] = {
     "impaired": lambda s, now, rng: states.impaired(s, now, POLICY, "read only"),
     "retry due": lambda s, now, rng: states.retry_due(s, now, POLICY),
     "nudged": lambda s, now, rng: states.nudged(s, now, POLICY, now - 0.5),
+    "wanted": lambda s, now, rng: states.wanted(s, now, POLICY, now - 0.5, now / 2, rng),
 }
 REQUESTS: dict[str, Move] = {
     "drain": lambda s, now, rng: states.drain_asked(s, now, POLICY),
@@ -110,6 +111,21 @@ def test_a_nudge_never_puts_an_attempt_off_and_keeps_its_distance(
     assert isinstance(nudged, BackingOff)
     assert nudged.until <= until
     assert nudged.until == until or nudged.until >= min(last, now) + 1
+
+
+@given(*[st.floats(0, 600)] * 4, st.integers(0, 2**32))
+def test_who_asks_for_the_link_never_puts_an_attempt_off_nor_hurries_it_twice(
+    until: float, now: float, last: float, down_since: float, seed: int
+) -> None:
+    since, last, down_since = min(now, until), min(last, now), min(down_since, now)
+    state = BackingOff(since=since, attempt=9, until=until)
+    wanted = states.wanted(state, now, POLICY, last, down_since, random.Random(seed))
+    assert isinstance(wanted, BackingOff)
+    longest = max(1.0, (now - down_since) / 10)
+    assert wanted.until <= until
+    assert wanted.until == until or wanted.until >= max(since + 0.05, last + longest)
+    assert wanted.until <= now + longest + 1e-6
+    assert states.wanted(wanted, now + 1, POLICY, last, down_since, random.Random(0)) == wanted
 
 
 def test_the_second_missed_probe_in_a_row_loses_the_link() -> None:
