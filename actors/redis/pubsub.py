@@ -83,6 +83,10 @@ class Inbox:
             self._dropped += 1
         self.filled.set()
 
+    def like(self) -> Inbox:
+        """An empty one with the same bounds."""
+        return Inbox(self._max_messages, self._max_bytes)
+
     def take(self) -> list[bytes] | MaybeMissed | None:
         """The next item, the oldest first; None if there is none."""
         if self._dropped:
@@ -115,6 +119,7 @@ class Subscription:
     ) -> None:
         self._courier, self._decode, self._inbox, self._heartbeat = courier, decode, inbox, heartbeat
         self._wanted = {"": dict.fromkeys(channels), "P": dict.fromkeys(patterns)}
+        self._filling = inbox  # Where the reader puts messages now.
         self._nursery, self._scope = trio.open_nursery(), trio.CancelScope()
         self._link: RedisLink | None = None
         self._moved = trio.Event()  # Renewed whenever the link comes or goes.
@@ -245,11 +250,15 @@ class Subscription:
         if main.side is None:
             raise NoSideLink("this connection was made without others beside it")
         deadline = trio.current_time() + main.limits.reply_timeout * 2
+        early = self._filling = self._inbox.like()  # What comes before all is confirmed, behind the gap.
         async with main.side.lend(deadline, Use.LISTEN, self._push) as link:
             await tell(link, "SUBSCRIBE", list(self._wanted[""]), list(self._wanted["P"]))
             if self._was_up:
                 why = "unknown" if self._why is None else sentence(self._why)
                 self._inbox.add(MaybeMissed(f"the connection was lost: {why}"))
+            while (item := early.take()) is not None:
+                self._inbox.add(item)
+            self._filling = self._inbox
             self._move(link, None)
             while True:
                 with trio.move_on_after(self._heartbeat):
@@ -265,7 +274,7 @@ class Subscription:
     def _push(self, push: list[object]) -> None:
         kind, *parts = push
         if kind in (b"message", b"pmessage") and all(isinstance(part, bytes) for part in parts):
-            self._inbox.add([part for part in parts if isinstance(part, bytes)])
+            self._filling.add([part for part in parts if isinstance(part, bytes)])
 
     def _message(self, parts: list[bytes]) -> Message:
         *pattern, channel, data = parts
