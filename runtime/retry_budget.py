@@ -182,6 +182,15 @@ class RetryBudgets:
         budget.actor = budget.actor if actor is None else actor
         return budget
 
+    def shared(self, service: str, *, emit: Callable[[Event], None], actor: str) -> RetryBudget:
+        """Return the budget of *service* whatever its policy; *emit* and *actor* if it has none yet."""
+        budget = self._by_service.get(service)
+        if budget is None:
+            return self.get(service, emit=emit, actor=actor)
+        budget.emit = budget.emit or emit
+        budget.actor = budget.actor or actor
+        return budget
+
     def __iter__(self) -> Iterator[RetryBudget]:
         return iter(tuple(self._by_service.values()))
 

@@ -7,6 +7,7 @@ that the link's method raised, or a typed error that says what happened and when
 import copy
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 import trio
@@ -27,6 +28,7 @@ from resprout.runtime.errors import (
     Unavailable,
 )
 from resprout.runtime.ref import Address
+from resprout.runtime.retry_budget import BudgetedCall
 from resprout.runtime.telling import sentence
 
 B = TypeVar("B", bound=BaseLink)
@@ -93,15 +95,19 @@ class LinkClient(Generic[B]):
             OutcomeUnknown: The call began and has no answer; it may have run or not.
             Draining: The connection is being stopped.
         """
+        gate = self._gate()
+        with nullcontext() if gate is None else gate.retries.call() as budgeted:
+            return await self._attempts(lambda link: method(link, *args, **kwargs), budgeted)
+
+    async def _attempts(self, method: Callable[[B], Awaitable[R]], budgeted: BudgetedCall | None) -> R:
+        """Attempts until one is answered, nothing more may be sent, or time is up."""
         deadline = trio.current_time() + self._timeout
         sent = Sent.NO  # What an earlier attempt may have sent stays sent.
         cause: Exception | None = None
         while True:
             gate, link = await self._find(deadline, sent, cause)
             try:
-                result = await self._run(
-                    gate.service, link, deadline, lambda link: method(link, *args, **kwargs)
-                )
+                result = await self._run(gate.service, link, deadline, method)
             except ServiceError as error:
                 gate.failed(error)
                 raise
@@ -125,6 +131,9 @@ class LinkClient(Generic[B]):
                 sent = sent if never_begun else Sent.MAYBE
                 if sent is not Sent.NO and not self._idempotent:
                     raise self._given_up(gate, cause, sent) from cause
+                # What was not sent was no load for the service: it costs nothing to send it now.
+                if not never_begun and budgeted is not None and not budgeted.may_retry():
+                    raise self._given_up(gate, cause, sent, no_more=True) from cause
             else:
                 gate.succeeded()
                 return result
@@ -180,7 +189,13 @@ class LinkClient(Generic[B]):
         return Unavailable(where, "its actor is not running", state="restarting", retry_after=0.25)
 
     def _given_up(
-        self, gate: Gate[B] | None, why: Exception, sent: Sent, late: Phase | None = None
+        self,
+        gate: Gate[B] | None,
+        why: Exception,
+        sent: Sent,
+        late: Phase | None = None,
+        *,
+        no_more: bool = False,
     ) -> ServiceError:
         """What the caller gets who will have no answer; *late*: where it was when its deadline passed."""
         kind: type[ServiceError]
@@ -190,6 +205,7 @@ class LinkClient(Generic[B]):
             kind, message = DeadlineExceeded, "no answer within the deadline"
         else:
             kind, message = Unavailable, "the link was lost"
+            message += ", and the retry budget is spent" if no_more else ""
         refusal = self._not_running() if gate is None or gate.live is not None else gate.refusal()
         error = kind(
             refusal.service if gate is None else gate.service,

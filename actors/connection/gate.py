@@ -40,6 +40,7 @@ from resprout.actors.connection.states import (
 from resprout.runtime.breaker_rules import Closed
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.events import Event
+from resprout.runtime.retry_budget import retry_budgets
 from resprout.runtime.snapshot import Described
 from resprout.runtime.telling import sentence
 
@@ -52,6 +53,7 @@ class Gate(Generic[L]):
         state: A frozen value to match on; see `resprout.actors.connection.states`.
         live: The link while it serves and the circuit breaker lets calls pass, else None. Read-only for clients.
         fuse: The circuit breaker of this connection.
+        retries: The budget of calls that are made again, shared by all callers of *service*.
         rotation: Why the live link is to be replaced; None if it is not.
         last_error: Why the last attempt failed or the last link died.
     """
@@ -72,6 +74,7 @@ class Gate(Generic[L]):
         self.fuse = Fuse(
             service, policy.breaker, random=random, emit=emit, actor=actor, changed=self._fuse_changed
         )
+        self.retries = retry_budgets().shared(service, emit=emit, actor=actor)
         self.rotation: str | None = None
         self._link: L | None = None
         self._emit, self._actor, self._random = emit, actor, random

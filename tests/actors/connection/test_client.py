@@ -273,6 +273,25 @@ async def test_a_probe_that_could_not_ask_does_not_close_the_breaker(autojump_cl
         assert gate.fuse.breaker.state.name == "closed"
 
 
+async def test_a_call_is_repeated_only_while_the_budget_of_its_service_lasts(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_shop(shop := Shop()) as (gate, client):
+        shop.errors = [ConnectionResetError("reset") for _ in range(9)]
+        with pytest.raises(Unavailable, match="budget is spent") as refused:
+            await client.using(idempotent=True, timeout=60).call(ShopLink.buy, "tea")
+        assert refused.value.sent is Sent.MAYBE
+        assert len(shop.errors) == 6, "one attempt, and two more"
+        assert (gate.retries.granted, gate.retries.calls, gate.retries.retrying) == (2, 0, 0)
+        gate.retries.retrying = 3  # Others have all there is.
+        with pytest.raises(Unavailable, match="budget is spent"):
+            await client.using(idempotent=True, on_down=WAIT, timeout=60).call(ShopLink.buy, "tea")
+        assert gate.retries.exhausted == 1
+        shop.errors.clear()
+        (await gate.wait_link(trio.current_time() + 5)).usable = False
+        assert await client.using(on_down=WAIT).call(ShopLink.buy, "tea")
+
+
 async def test_the_line_has_an_end(autojump_clock: MockClock) -> None:
     async with open_shop(Shop(takes=2.0)) as (_gate, client), trio.open_nursery() as nursery:
         for _ in range(101):

@@ -29,6 +29,7 @@ NOT_COUNTED = {
     "RetryBudgetExhausted": "read as resprout_retry_budget_exhausted_total",
     "MonitorPaused": "read as resprout_monitor_paused_seconds",
     "MonitorResumed": "read as resprout_monitor_paused_seconds",
+    "TransactionRepeated": "serialization at work; the last failure goes to the caller",
     "ProcessStopped": "on request",
     "ServerListening": "once per start",
     "HttpListening": "once per start",
