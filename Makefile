@@ -9,13 +9,17 @@ STAMP := $(VENV)/.installed
 # 912: a deadline around work that waits only sometimes. Everything about swallowed cancellation stays on.
 ASYNC_RULES := --enable=ASYNC --disable=ASYNC109,ASYNC114,ASYNC122,ASYNC124,ASYNC240,ASYNC910,ASYNC911,ASYNC912
 
-.PHONY: demo test lint types bench simulate clean
+.PHONY: demo test faults lint types bench simulate clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m examples.chat.demo $(ARGS)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# All faults against all components, on real servers; some minutes. make faults ARGS="F1 F3" for a few of them.
+faults: $(STAMP)
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

@@ -9,7 +9,7 @@ import trio
 
 from resprout.actors.auth import AuthClient, AuthDesk, Authenticator, AuthPolicy, InvalidToken
 from resprout.actors.monitor import HealthMonitor, Place
-from resprout.actors.redis import RedisClient, RedisConnection
+from resprout.actors.redis import WAIT, RedisClient, RedisConnection
 from resprout.runtime import Name
 from resprout.supervisors import ChildSpec, child
 from tests.faults.history import Kind
@@ -20,7 +20,8 @@ from tests.faults.stage import CROWD_TIMEOUT, SHORT, TIMEOUT
 AUTH: Name[Authenticator[str]] = Name(Authenticator, "faults-auth")
 SESSIONS: Name[RedisConnection] = Name(RedisConnection, "faults-sessions")
 CLIENT: AuthClient[str] = AuthClient(AUTH)
-STORE = RedisClient(SESSIONS, decode_responses=True, timeout=TIMEOUT)
+# It waits for its store: one that failed fast would open the breaker whenever the connection is made anew.
+STORE = RedisClient(SESSIONS, decode_responses=True, timeout=TIMEOUT / 2, on_down=WAIT)
 FORGED = "the token is refused"
 
 

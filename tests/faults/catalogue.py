@@ -17,6 +17,7 @@ Act = Callable[[Stage, trio.Nursery], Awaitable[None]]
 
 RECOVERS_WITHIN = 35.0  # Seconds after the fault is over.
 RECOVERS_WITHIN_AFTER_A_HANG = 45.0
+RECOVERS_WITHIN_IF_ALL_FAIL = 60.0
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +32,7 @@ class Fault:
         seconds: From the strike to the healing.
         quick: The same in the fast run; None if it is not part of that.
         hang: Whether nothing looks broken, so that recovery may take longer.
+        together: Whether it strikes all components at one time, in one tree.
     """
 
     code: str
@@ -40,10 +42,13 @@ class Fault:
     seconds: float
     quick: float | None = None
     hang: bool = False
+    together: bool = False
 
     @property
     def limit(self) -> float:
         """Seconds after the healing by which all has to be well again."""
+        if self.together:
+            return RECOVERS_WITHIN_IF_ALL_FAIL
         return RECOVERS_WITHIN_AFTER_A_HANG if self.hang else RECOVERS_WITHIN
 
 
@@ -214,6 +219,15 @@ FAULTS: Final = (
         seconds=5,
         quick=1.5,
     ),
+    Fault(
+        code="F21",
+        name="kill -9 of all servers at once",
+        strike=kill,
+        heal=restart,
+        seconds=10,
+        quick=0.3,
+        together=True,
+    ),
     Fault(code="F23", name="2 s up, 2 s down, 5 times", strike=flap, heal=clear, seconds=0),
     Fault(
         code="crowd",
@@ -225,5 +239,24 @@ FAULTS: Final = (
     ),
 )
 
-SKIPPED: Final[dict[tuple[str, str], str]] = {}
+SKIPPED: Final[dict[tuple[str, str], str]] = {
+    (
+        "F15",
+        "auth",
+    ): "verifying only reads; what a read-only Redis does to its connection is in the row of Redis",
+}
 """(code, component) that is not run, and why."""
+
+ELSEWHERE: Final[dict[str, str]] = {
+    "F10 replies twice or out of order": "TCP does not do it, and neither protocol numbers replies, so a server that "
+    "lies about their order cannot be told from one that does not; a reply that nobody asked for ends the link: "
+    "tests/actors/redis/test_link.py",
+    "F12 wrong certificates": "tests/actors/redis/test_tls.py, tests/actors/postgres/test_tls.py",
+    "F13 names that no longer resolve": "tests/actors/connection/test_dial.py; each attempt resolves anew",
+    "F16 a full disk": "needs a file system of its own to fill up; for the component it is a server that says no",
+    "F17 a clock that jumps": "every deadline is on the monotonic clock, which does not",
+    "F20 our own process killed": "what it held is gone, what it wrote is not: tests/actors/process, examples/chat",
+    "F22 an outage of an hour": "on virtual time: tests/actors/connection/test_long_outages.py, with 10,000 failures "
+    "in a row",
+}
+"""Faults that strike no component here, and why, or where they do."""

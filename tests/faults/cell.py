@@ -1,23 +1,25 @@
 """One cell of the matrix: a fault strikes a component at work, and the judge looks at what came of it."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import attrs
 import trio
 
 from resprout import testing
-from resprout.runtime import open_runtime
+from resprout.runtime import Event, open_runtime
 from resprout.supervisors import supervisor
 from tests.faults.auth_stage import AuthStage
-from tests.faults.catalogue import Fault
+from tests.faults.catalogue import Act, Fault
 from tests.faults.history import Call, Outcome
 from tests.faults.judge import GRACE, Violation, judge, recovery
 from tests.faults.lag import Lag
 from tests.faults.postgres_stage import PostgresStage
 from tests.faults.redis_stage import RedisStage
 from tests.faults.stage import CALLERS, Stage
+from tests.faults.storm import storms
 
 STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (RedisStage, PostgresStage, AuthStage)}
 QUIET = 1.0  # Seconds without a bad answer after which all is well.
@@ -66,62 +68,86 @@ async def staged(name: str, *, quick: bool = False) -> AsyncIterator[Stage]:
         yield stage
 
 
-async def run_cell(name: str, fault: Fault, *, quick: bool = False) -> Result:
-    """Let *fault* strike the component called *name* while callers ask, and judge.
+async def run_cell(names: Sequence[str], fault: Fault, *, quick: bool = False) -> list[Result]:
+    """Let *fault* strike the components of these *names* while callers ask, and judge.
 
     Args:
-        name: One of `STAGES`.
+        names: Of `STAGES`. More than one are struck at the same time, in one tree.
         fault: What happens.
         quick: As short as it can be: for a test that runs all the time.
     """
-    if quick:
-        fault = attrs.evolve(fault, seconds=fault.seconds if fault.quick is None else fault.quick)
-    async with (
-        staged(name, quick=quick) as stage,
-        open_runtime(supervisor("app", *stage.children())) as runtime,
-    ):
-        stop = runtime.events.subscribe(lambda event: stage.events.append(event))
-        seen = await _strike_at_work(stage, fault)
-        imbalance = await _settle(stage)
-        stop()
-        truth = await stage.truth()
-    broken = judge(stage.history.calls, truth, grace=GRACE + seen.lag)
-    broken += _laws_of_life(stage, fault, seen.healed_at, imbalance)
-    return _result(stage, fault, seen, broken)
+    if quick and fault.quick is not None:
+        fault = attrs.evolve(fault, seconds=fault.quick)
+    async with AsyncExitStack() as stack:
+        stages = [await stack.enter_async_context(staged(name, quick=quick)) for name in names]
+        tree = supervisor("app", *(supervisor(stage.name, *stage.children()) for stage in stages))
+        async with open_runtime(tree) as runtime:
+            for stage in stages:
+                runtime.events.subscribe(partial(_keep_own, stage))
+            seen = await _strike_at_work(stages, fault)
+            imbalances = [await _settle(stage) for stage in stages]
+        return [
+            await _judge(stage, fault, seen, imbalance)
+            for stage, imbalance in zip(stages, imbalances, strict=True)
+        ]
+
+
+def _keep_own(stage: Stage, event: Event) -> None:
+    if event.actor.startswith(f"app/{stage.name}"):
+        stage.events.append(event)
 
 
 @attrs.frozen
 class _Seen:
     struck_at: float
     healed_at: float
+    well_at: float
     lag: float
 
 
-async def _strike_at_work(stage: Stage, fault: Fault) -> _Seen:
+async def _strike_at_work(stages: Sequence[Stage], fault: Fault) -> _Seen:
     lag = Lag()
     async with trio.open_nursery() as background:
         background.start_soon(lag.feel)
         async with trio.open_nursery() as callers:
-            for caller in range(CALLERS):
-                callers.start_soon(stage.work, caller)
-            await _until_well(stage, trio.current_time(), limit=10)
+            for stage in stages:
+                for caller in range(CALLERS):
+                    callers.start_soon(stage.work, caller)
+            await _until_well(stages, trio.current_time(), limit=10)
             struck_at = trio.current_time()
-            await fault.strike(stage, callers)
+            await _at_once(fault.strike, stages, callers)
             await trio.sleep(fault.seconds)
-            await fault.heal(stage, callers)
+            await _at_once(fault.heal, stages, callers)
             healed_at = trio.current_time()
-            await _until_well(stage, healed_at, fault.limit + 5 * QUIET)
-            stage.stopping = True
+            await _until_well(stages, healed_at, fault.limit + 5 * QUIET)
+            for stage in stages:
+                stage.stopping = True
         background.cancel_scope.cancel()
-    return _Seen(struck_at, healed_at, lag.worst)
+    return _Seen(struck_at, healed_at, trio.current_time(), lag.worst)
 
 
-async def _until_well(stage: Stage, since: float, limit: float) -> None:
-    """Return when it is ready and all answers are good, or when there is no hope."""
+async def _at_once(act: Act, stages: Sequence[Stage], callers: trio.Nursery) -> None:
+    async with trio.open_nursery() as nursery:
+        for stage in stages:
+            nursery.start_soon(act, stage, callers)
+
+
+async def _judge(stage: Stage, fault: Fault, seen: _Seen, imbalance: list[str]) -> Result:
+    broken = judge(stage.history.calls, await stage.truth(), grace=GRACE + seen.lag)
+    broken += _laws_of_life(stage, fault, seen, imbalance)
+    return _result(stage, fault, seen, broken)
+
+
+async def _until_well(stages: Sequence[Stage], since: float, limit: float) -> None:
+    """Return when all are ready and all answers are good, or when there is no hope."""
+
+    def is_well(stage: Stage) -> bool:
+        return stage.ready() and recovery(stage.history.calls, since, quiet=QUIET).well is not None
+
     with trio.move_on_after(limit):
         while True:
             await trio.sleep(0.1)
-            if stage.ready() and recovery(stage.history.calls, since, quiet=QUIET).well is not None:
+            if all(map(is_well, stages)):
                 return
 
 
@@ -137,13 +163,15 @@ async def _settle(stage: Stage) -> list[str]:
     return wrong()
 
 
-def _laws_of_life(stage: Stage, fault: Fault, healed_at: float, imbalance: list[str]) -> list[Violation]:
-    well = recovery(stage.history.calls, healed_at, quiet=QUIET).well
+def _laws_of_life(stage: Stage, fault: Fault, seen: _Seen, imbalance: list[str]) -> list[Violation]:
+    well = recovery(stage.history.calls, seen.healed_at, quiet=QUIET).well
     broken = []
     if well is None or well > fault.limit:
         broken.append(Violation("not well in time", 1, f"after {well} s, of {fault.limit:g} s"))
     if imbalance:
         broken.append(Violation("it has not settled", len(imbalance), imbalance[0]))
+    if fault.together and (storm := storms(stage.attempts_failed(), seen.well_at - seen.struck_at)):
+        broken.append(Violation("a retry storm", stage.attempts_failed(), storm))
     if restarts := stage.restarts():
         broken.append(Violation("an actor crashed", len(restarts), restarts[0]))
     return broken

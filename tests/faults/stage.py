@@ -126,7 +126,8 @@ class Stage(ABC):
     @property
     def policy(self) -> KeeperPolicy:
         """Of its connection."""
-        return KeeperPolicy(breaker=SHORT) if self.quick else KeeperPolicy()
+        hasty = KeeperPolicy(nudge_every=0.01)  # For `hasten`; nobody else nudges that often.
+        return attrs.evolve(hasty, breaker=SHORT) if self.quick else hasty
 
     # The callers.
 
