@@ -3,7 +3,7 @@
 from resprout.actors.connection.actor import Connection, ConnectionStuckError, Status
 from resprout.actors.connection.base_link import BaseLink, Sharing
 from resprout.actors.connection.client import LinkClient
-from resprout.actors.connection.dial import dial, dial_tls, is_silent, tune
+from resprout.actors.connection.dial import certificate_expiry, dial, dial_tls, is_silent, tune
 from resprout.actors.connection.events import (
     AttemptFailed,
     ConnectionChanged,
@@ -62,6 +62,7 @@ __all__ = [
     "Sharing",
     "Status",
     "Stopped",
+    "certificate_expiry",
     "dial",
     "dial_tls",
     "failure_kind",

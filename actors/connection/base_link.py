@@ -85,6 +85,13 @@ class BaseLink(ABC):
         """
         return True
 
+    def tls_expiry(self) -> float | None:
+        """When the peer's certificate expires, for the metrics: seconds since 1970, or None.
+
+        Over TLS, ``return certificate_expiry(self.stream)``.
+        """
+        return None
+
     def lose(self, why: Exception) -> None:
         """Say that the link is dead, for instance from a task of the driver that reads from it.
 

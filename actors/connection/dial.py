@@ -86,6 +86,18 @@ async def secured(
     return secure
 
 
+def certificate_expiry(stream: trio.abc.Stream) -> float | None:
+    """When the peer's certificate expires, in seconds since 1970; None without TLS, or if nobody verified it."""
+    if not isinstance(stream, trio.SSLStream):
+        return None
+    try:
+        certificate = stream.getpeercert()
+    except (ValueError, trio.ClosedResourceError):  # No handshake yet.
+        return None
+    ends = certificate.get("notAfter") if isinstance(certificate, dict) else None
+    return float(ssl.cert_time_to_seconds(ends)) if isinstance(ends, str) else None
+
+
 def is_silent(stream: "trio.SocketStream | trio.SSLStream[trio.SocketStream]") -> bool:
     """Whether an idle connection is as it was left: False if the peer has closed it, or said something unasked.
 

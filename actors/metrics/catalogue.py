@@ -135,6 +135,9 @@ OUTAGES = Family(
     bounds=OUTAGE_SECONDS,
     counted=True,
 )
+TLS_EXPIRY = _gauge(
+    "tls_expiry_timestamp_seconds", "When the certificate of the live link expires.", _OTHERS, "service"
+)
 BACKOFF = _gauge(
     "reconnect_backoff_seconds", "Until the next attempt; 0 if none is waited for.", _CONNECTION, "service"
 )

@@ -68,6 +68,13 @@ class PoolFigures(Protocol):
     def census(self) -> CensusFigures: ...
 
 
+@runtime_checkable
+class HasCertificate(Protocol):
+    """A link that knows when its peer's certificate expires."""
+
+    def tls_expiry(self) -> float | None: ...
+
+
 class Books(Protocol):
     """The counts of a queue; see `resprout.actors.websocket.law.Counts`."""
 
@@ -213,6 +220,9 @@ def read_connection(found: Survey, gate: Gate[Link], path: str) -> None:
         found.set(metrics.SINCE, service, to=wall(state.since))
         wait = max(0.0, state.until - now) if isinstance(state, BackingOff) else 0.0
         found.set(metrics.BACKOFF, service, to=wait)
+        expires = gate.held.tls_expiry() if isinstance(gate.held, HasCertificate) else None
+        if expires is not None:
+            found.set(metrics.TLS_EXPIRY, service, to=expires)
     if isinstance(gate.held, PoolFigures):
         read_pool(found, gate.held, service)
 

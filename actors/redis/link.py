@@ -24,7 +24,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError
 from resprout.actors.redis.line import Line, LinkLimits
 from resprout.actors.redis.resp import INCOMPLETE, new_parser, pack
 from resprout.actors.redis.slot import NoReply, ProtocolViolation, ReplyOverdue, ServerClosed, Slot
-from resprout.actors.redis.wire import Wire
+from resprout.actors.redis.wire import StreamWire, Wire
 from resprout.runtime.errors import Sent
 
 if TYPE_CHECKING:
@@ -164,6 +164,10 @@ class RedisLink:
         kept = isinstance(error, ReadOnlyError) and not self._must_be_master
         if not kept or self._now() >= self._born + self.limits.renew_after:
             self.retire(error)
+
+    def tls_expiry(self) -> float | None:
+        """When the server's certificate expires, in seconds since 1970; None without TLS."""
+        return self._wire.tls_expiry() if isinstance(self._wire, StreamWire) else None
 
     @property
     def live(self) -> bool:

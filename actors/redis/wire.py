@@ -10,6 +10,8 @@ from typing import Protocol
 
 import trio
 
+from resprout.actors.connection.dial import certificate_expiry
+
 READ_BYTES = 64 * 1024
 
 
@@ -83,6 +85,10 @@ class StreamWire:
 
     def send_now(self, data: bytes) -> int:
         return 0  # A stream cannot say what it took without waiting.
+
+    def tls_expiry(self) -> float | None:
+        """When the server's certificate expires."""
+        return certificate_expiry(self._stream)
 
     async def send_all(self, data: bytes) -> None:
         self.attempted += len(data)  # A stream that fails does not tell how far it came.

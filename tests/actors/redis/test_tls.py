@@ -60,6 +60,18 @@ def trusting(authority: trustme.CA, certificate: trustme.LeafCert | None = None)
     return context
 
 
+async def test_a_link_knows_when_the_certificate_expires(redis_at: LocalServer) -> None:
+    authority = trustme.CA()
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    certificate = authority.issue_cert("localhost", not_after=ends)
+    async with behind_tls(redis_at, serving_as(certificate)) as port, trio.open_nursery() as nursery:
+        connect = RedisConnect(f"rediss://localhost:{port}", ssl_context=trusting(authority))
+        assert (await connect(nursery)).tls_expiry() == ends.timestamp()
+        plain = await RedisConnect(redis_at.url)(nursery)
+        assert plain.tls_expiry() is None
+        nursery.cancel_scope.cancel()
+
+
 async def fails(url: str, context: ssl.SSLContext | Callable[[], ssl.SSLContext], said: str) -> None:
     """One attempt ends in an error of TLS whose chain says *said*."""
     async with trio.open_nursery() as nursery:
