@@ -18,7 +18,7 @@ from resprout.runtime.breaker_rules import Force
 from resprout.runtime.breakers import breakers
 from resprout.runtime.retry_budget import RetryPolicy, retry_budgets
 from resprout.supervisors import ONE_FOR_ALL, DynamicSupervisor, dynamic_supervisor
-from tests.actors.connection.fake_server import FakeServer
+from tests.actors.connection.fake_server import FakeLink, FakeServer
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -241,6 +241,17 @@ async def test_a_link_that_is_a_pool_shows_its_slots(autojump_clock: MockClock) 
     assert rows[at("pool_connections", service="postgres", state="in_use")] == 4
     assert rows[at("pool_waiters", service="postgres")] == 2
     assert rows[at("pool_exhausted_total", service="postgres")] == 0
+
+
+async def test_the_certificate_of_a_live_link_shows_when_it_expires(autojump_clock: MockClock) -> None:
+    class Certified(FakeLink):
+        def tls_expiry(self) -> float:
+            return 1_800_000_000.0
+
+    server = FakeServer(make_link=Certified)
+    async with open_runtime(supervisor("app", child("redis", partial(Dial, server)))) as system:
+        await trio.sleep(1)
+        assert (await read(system))[at("tls_expiry_timestamp_seconds", service="redis")] == 1_800_000_000.0
 
 
 async def test_counting_goes_on_over_all_scrapes_and_begins_with_the_first_question() -> None:
