@@ -12,6 +12,7 @@ import trio
 from redis.exceptions import ResponseError
 
 from resprout.actors.connection.dial import dial, secured
+from resprout.actors.redis.check import check_role
 from resprout.actors.redis.endpoint import Endpoint
 from resprout.actors.redis.line import LinkLimits
 from resprout.actors.redis.link import OnPush, RedisLink
@@ -102,7 +103,7 @@ class RedisConnect:
         try:
             await greet(link, endpoint, self.client_name)
             if must_be_master:
-                await link.check_role()
+                await check_role(link)
         except BaseException:
             link.abort(ServerClosed("the handshake failed"))
             raise

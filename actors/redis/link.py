@@ -10,9 +10,7 @@ callers run here is protected from it (which costs nothing), and so are the link
 
 from __future__ import annotations
 
-import contextlib
 import math
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,18 +19,16 @@ import trio
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MasterDownError, ReadOnlyError
 
+from resprout.actors.redis.check import check_echo, check_role
 from resprout.actors.redis.line import Line, LinkLimits
-from resprout.actors.redis.resp import INCOMPLETE, new_parser, pack
+from resprout.actors.redis.resp import INCOMPLETE, new_parser
 from resprout.actors.redis.slot import NoReply, ProtocolViolation, ReplyOverdue, ServerClosed, Slot
 from resprout.actors.redis.wire import StreamWire, Wire
+from resprout.actors.redis.writer import SHIPLOAD, Writer
 from resprout.runtime.errors import Sent
 
 if TYPE_CHECKING:
     from resprout.actors.redis.side import SideLinks
-
-SHIPLOAD = 50
-"""So many commands are written at once by the task that brings the last of them, not left to the writer: the
-server works on them while other tasks still add theirs."""
 
 WRONG_SERVER = (RedisConnectionError, ReadOnlyError, MasterDownError)
 """Error replies that say: this server, or this login, is not the right one now. They expire the link.
@@ -73,7 +69,7 @@ class RedisLink:
         self._wire = wire
         self._line = Line(wire, self.limits)
         self._parser = new_parser()
-        self._sleeping_writer: trio.lowlevel.Task | None = None
+        self._writer = Writer(self._line, wire)
         self._crowd = 0  # Replies that came with the last read.
         self._since = -math.inf  # Last sign of life, or the moment the line stopped being empty.
         self._born = self._now()
@@ -108,10 +104,10 @@ class RedisLink:
             self._wake_at(slot.deadline)
         if line.pending or not self._sent_at_once(slot, data, now):
             line.add(slot, data)
-            if self._sleeping_writer is not None:
-                self._wake_writer()
+            if self._writer.sleeping is not None:
+                self._writer.wake()
             elif len(line.unsent) == SHIPLOAD:
-                self._ship()
+                self._writer.ship()
         try:
             return await trio.lowlevel.wait_task_rescheduled(slot.abort)
         except WRONG_SERVER as error:
@@ -138,7 +134,7 @@ class RedisLink:
         if not self._line.pending:
             self._since = now
         self._line.add_many(slots, commands)
-        self._wake_writer()
+        self._writer.wake()
         try:
             await trio.lowlevel.wait_task_rescheduled(last.abort)
         except NoReply as lost:
@@ -204,7 +200,7 @@ class RedisLink:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._guard, self._write)
+                    nursery.start_soon(self._guard, self._writer.run)
                     nursery.start_soon(self._guard, self._watch)
                     await self._guard(self._read)
         finally:
@@ -226,24 +222,9 @@ class RedisLink:
         """
         if self._line.busy_until() > self._now() + self.limits.reply_timeout:
             return
-        word = secrets.token_hex(8).encode()
-        echo = await self.call(pack(("PING", word)), self.limits.reply_timeout)
-        if echo != word:
-            error = ProtocolViolation("the server did not echo the word of the probe")
-            self.abort(error)
-            raise error
+        await check_echo(self)
         if self._must_be_master:
-            await self.check_role()
-
-    async def check_role(self) -> None:
-        """Whether the server is a master, as a connection found by Sentinel must be; else close."""
-        match await self.call(pack(("ROLE",)), self.limits.reply_timeout):
-            case [b"master", *_]:
-                return
-            case _:
-                error = ConnectionError("the server is no master any more")
-                self.abort(error)
-                raise error
+            await check_role(self)
 
     async def wait_idle(self) -> None:
         """Wait until no call is in flight, here and beside it; see `SideLinks.wait_idle`."""
@@ -267,15 +248,13 @@ class RedisLink:
         beside = {} if self.side is None else self.side.describe()
         return {"in_flight": len(self._line.pending), **beside}
 
-    # Writing.
-
     def _sent_at_once(self, slot: Slot, data: bytes, now: float) -> bool:
         """On an idle link the caller writes by itself, which saves a task switch; False if it has to queue.
 
         After a read that woke a crowd it queues instead: the others are about to send, one write serves all.
         """
         self._since = now
-        if self._crowd > 1 or self._sleeping_writer is None:
+        if self._crowd > 1 or self._writer.sleeping is None:
             return False
         try:
             taken = self._wire.send_now(data)
@@ -286,35 +265,8 @@ class RedisLink:
             self._line.pending.append(slot)
             return True
         self._line.add(slot, data[taken:])
-        self._wake_writer()
+        self._writer.wake()
         return True
-
-    def _ship(self) -> None:
-        """Write what waits, as far as it goes at once; the writer is on its way and writes the rest."""
-        if not self._line.batch:
-            with contextlib.suppress(
-                OSError
-            ):  # The writer will meet it too. No caller may be woken from here.
-                self._line.shipped(self._wire.send_now(b"".join(self._line.unsent)))
-
-    def _wake_writer(self) -> None:
-        if self._sleeping_writer is not None and self._line.unsent:
-            writer, self._sleeping_writer = self._sleeping_writer, None
-            trio.lowlevel.reschedule(writer)
-
-    async def _write(self) -> None:
-        line, send_all, this_task = self._line, self._wire.send_all, trio.lowlevel.current_task()
-        while True:
-            if not line.unsent:
-                self._sleeping_writer = this_task
-                await trio.lowlevel.wait_task_rescheduled(self._writer_cancelled)
-            data = line.begin_batch()
-            await send_all(data)
-            line.end_batch(len(data))
-
-    def _writer_cancelled(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._sleeping_writer = None
-        return trio.lowlevel.Abort.SUCCEEDED
 
     # Reading.
 
@@ -346,7 +298,7 @@ class RedisLink:
             raise ProtocolViolation(f"the server sent what cannot be read: {error}") from error
         self._crowd = given
         self._line.refill()
-        self._wake_writer()
+        self._writer.wake()
         if not pending and self._idle is not None:
             self._idle.set()
         if not pending and self._lost is not None:

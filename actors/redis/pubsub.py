@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-import secrets
 from collections import deque
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -19,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from resprout.actors.connection.on_down import OnDown
 from resprout.actors.connection.policy import DEFAULT_POLICY
+from resprout.actors.redis.check import check_echo
 from resprout.actors.redis.link import WRONG_SERVER, RedisLink
 from resprout.actors.redis.resp import pack
 from resprout.actors.redis.side import NoSideLink, Use
@@ -301,13 +301,8 @@ async def tell(link: RedisLink, verb: str, channels: list[str], patterns: list[s
         redis.exceptions.ResponseError: The server refused.
         NoReply: The link was lost.
     """
-    word = secrets.token_hex(8).encode()
-    data = b"".join(pack((kind + verb, *names)) for kind, names in (("", channels), ("P", patterns)) if names)
-    reply = await link.call(data + pack(("PING", word)), link.limits.reply_timeout)
-    if reply != word:
-        error = ProtocolViolation("the server did not echo the word of the probe")
-        link.abort(error)
-        raise error
+    kinds = (("", channels), ("P", patterns))
+    await check_echo(link, before=b"".join(pack((kind + verb, *names)) for kind, names in kinds if names))
 
 
 def _text(name: bytes) -> str:
