@@ -32,6 +32,7 @@ class Fault:
         seconds: From the strike to the healing.
         quick: The same in the fast run; None if it is not part of that.
         hang: Whether nothing looks broken, so that recovery may take longer.
+        hasty: Whether it needs hundreds of connections, one after the other, and so asks for each.
         together: Whether it strikes all components at one time, in one tree.
     """
 
@@ -43,6 +44,7 @@ class Fault:
     quick: float | None = None
     hang: bool = False
     together: bool = False
+    hasty: bool = False
 
     @property
     def limit(self) -> float:
@@ -177,6 +179,7 @@ FAULTS: Final = (
         code="F8",
         name="cut after each of 1 to 512 bytes",
         strike=cut_after(range(1, 513)),
+        hasty=True,
         heal=clear,
         seconds=0,
     ),

@@ -14,7 +14,7 @@ from resprout.supervisors import supervisor
 from tests.faults.auth_stage import AuthStage
 from tests.faults.catalogue import Act, Fault
 from tests.faults.history import Call, Outcome
-from tests.faults.judge import GRACE, Violation, judge, recovery
+from tests.faults.judge import GRACE, Recovery, Violation, judge, recovery
 from tests.faults.lag import Lag
 from tests.faults.postgres_stage import PostgresStage
 from tests.faults.redis_stage import RedisStage
@@ -80,6 +80,8 @@ async def run_cell(names: Sequence[str], fault: Fault, *, quick: bool = False) -
         fault = attrs.evolve(fault, seconds=fault.quick)
     async with AsyncExitStack() as stack:
         stages = [await stack.enter_async_context(staged(name, quick=quick)) for name in names]
+        for stage in stages:
+            stage.hasty = fault.hasty
         tree = supervisor("app", *(supervisor(stage.name, *stage.children()) for stage in stages))
         async with open_runtime(tree) as runtime:
             for stage in stages:
@@ -164,7 +166,7 @@ async def _settle(stage: Stage) -> list[str]:
 
 
 def _laws_of_life(stage: Stage, fault: Fault, seen: _Seen, imbalance: list[str]) -> list[Violation]:
-    well = recovery(stage.history.calls, seen.healed_at, quiet=QUIET).well
+    well = _recovery(stage, seen).well
     broken = []
     if well is None or well > fault.limit:
         broken.append(Violation("not well in time", 1, f"after {well} s, of {fault.limit:g} s"))
@@ -177,10 +179,18 @@ def _laws_of_life(stage: Stage, fault: Fault, seen: _Seen, imbalance: list[str])
     return broken
 
 
+def _recovery(stage: Stage, seen: _Seen) -> Recovery:
+    """As it was when the stage was stopped: what was under way then had no second left to be quiet in."""
+    calls = [
+        call for call in stage.history.calls if call.ended_at is not None and call.ended_at <= seen.well_at
+    ]
+    return recovery(calls, seen.healed_at, quiet=QUIET)
+
+
 def _result(stage: Stage, fault: Fault, seen: _Seen, broken: list[Violation]) -> Result:
     calls: list[Call] = stage.history.calls
     ended = Counter(call.outcome for call in calls)
-    back = recovery(calls, seen.healed_at, quiet=QUIET)
+    back = _recovery(stage, seen)
     return Result(
         component=stage.name,
         code=fault.code,

@@ -37,7 +37,7 @@ what the server holds, looked up with the plain client library. It accepts
 - no call that ended more than 0.5 s after its deadline (plus what this machine let the whole process wait), or with an
   error without a type;
 - no connection of a pool that is lost count of, no crashed actor, no recovery later than 35 s, or 45 s after a hang, or
-  60 s if all servers were killed at once; then no more attempts either than 1.2 times what the rule of backoff allows.
+  60 s if all servers were killed at once; then no more attempts either than 1.2 times what the rules allow.
 
 The columns:
 

@@ -38,6 +38,7 @@ class Stage(ABC):
         patience: For how long the next caller waits before it leaves.
         events: What the runtime told.
         quick: Waits of half a minute, such as that of an open breaker, take a second.
+        hasty: Each `hasten` counts, however many there are.
         stopping: Callers make no new calls.
     """
 
@@ -52,6 +53,7 @@ class Stage(ABC):
     patience: Callable[[], float] = lambda: math.inf
     events: list[Event] = attrs.field(factory=list)
     quick: bool = False
+    hasty: bool = False
     stopping: bool = False
     _numbers: "itertools.count[int]" = attrs.field(factory=itertools.count)
 
@@ -126,8 +128,8 @@ class Stage(ABC):
     @property
     def policy(self) -> KeeperPolicy:
         """Of its connection."""
-        hasty = KeeperPolicy(nudge_every=0.01)  # For `hasten`; nobody else nudges that often.
-        return attrs.evolve(hasty, breaker=SHORT) if self.quick else hasty
+        policy = KeeperPolicy(nudge_every=0.01) if self.hasty else KeeperPolicy()
+        return attrs.evolve(policy, breaker=SHORT) if self.quick else policy
 
     # The callers.
 
