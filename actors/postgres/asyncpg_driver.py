@@ -21,9 +21,10 @@ from resprout.actors.postgres.batches import Batches
 from resprout.actors.postgres.commits import ASK_ID, CAN_TELL, parse_id
 from resprout.actors.postgres.copying import CopyOut, Feed, Sink, SourceFailed, copy_in, guarded
 from resprout.actors.postgres.driver import ConnectionLost, StatementTimeout
-from resprout.actors.postgres.dsn import count_hosts, tls_choice, wanted_session
+from resprout.actors.postgres.dsn import count_hosts, wanted_session
 from resprout.actors.postgres.loop import TrioLoop
 from resprout.actors.postgres.session_setup import SessionSetup
+from resprout.actors.postgres.tls import tls_for
 from resprout.runtime.classify import is_programming_error
 from resprout.runtime.errors import Sent
 
@@ -61,7 +62,8 @@ class AsyncpgDriver:
     async def connect(
         self, dsn: str, nursery: trio.Nursery, on_closed: Callable[[], None], *, name: str
     ) -> AsyncpgConnection:
-        """As `Driver.connect`. TLS is verified unless the DSN or this machine say otherwise: `tls_choice`."""
+        """As `Driver.connect`. TLS is verified unless the DSN or this machine say otherwise: `tls_for`."""
+        tls = tls_for(dsn)
         loop = TrioLoop(screened=True)
         settings = {} if "application_name=" in dsn else {"application_name": name[:63]}
         settings |= self._setup.settings
@@ -74,7 +76,7 @@ class AsyncpgDriver:
                 dsn,
                 loop=loop.as_asyncio,
                 timeout=math.inf,  # The caller's scope is the deadline.
-                ssl=tls_choice(dsn),
+                ssl=tls,
                 target_session_attrs=wanted_session(dsn),  # type: ignore[arg-type]  # Documented as a str.
                 max_cached_statement_lifetime=0,  # Connections do not live long enough to need it.
                 server_settings=settings,

@@ -1,4 +1,4 @@
-"""What a DSN says, as far as we must know: which server, and whether TLS may be skipped."""
+"""What a DSN says, as far as we must know: which servers, and whether TLS may be skipped."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-
-TlsChoice = Literal["verify-full"] | bool | None
 
 
 def check_dsn(dsn: str) -> None:
@@ -38,31 +36,27 @@ def _fault(dsn: str) -> str:
     ports = (host.rpartition("]")[2].partition(":")[2] for host in _hosts(dsn))
     if not all(port.isdecimal() and 0 < int(port) <= 65_535 for port in ports if port):
         return "a port is no number from 1 to 65535 ('/', '?' and '#' in a password are %2F, %3F and %23)"
-    mode = dict(parse_qsl(parts.query)).get("sslmode", "disable")
-    return "" if mode in _SSL_MODES else f"sslmode must be one of {', '.join(_SSL_MODES)}"
+    options = dict(parse_qsl(parts.query))
+    mode = options.get("sslmode", "verify-full")
+    if mode not in _SSL_MODES:
+        return f"sslmode must be one of {', '.join(_SSL_MODES)}"
+    if options.get("sslrootcert") == "system" and mode != "verify-full":
+        return "sslrootcert=system is only for sslmode=verify-full: anybody can have a certificate of such an authority"
+    return ""
 
 
-def tls_choice(dsn: str) -> TlsChoice:
-    """How to use TLS where the DSN does not say: verified, except on this machine.
+def is_verified_anyway(dsn: str) -> bool:
+    """Whether TLS is verified although neither DSN nor environment say so: always, except on this machine.
 
-    libpq's own default, ``prefer``, goes on without TLS when the server refuses it and verifies nothing. Who
-    wants that says so: ``sslmode=prefer`` or ``sslmode=disable``.
-
-    Returns:
-        None to leave it to the DSN (or to ``PGSSLMODE``), True to verify by the system's certificates,
-        ``verify-full`` to verify by those the DSN or the environment names.
-
-    >>> tls_choice("postgresql://app@db.example/app")
+    >>> is_verified_anyway("postgresql://app@db.example/app")
     True
-    >>> tls_choice("postgresql://app@127.0.0.1/app"), tls_choice("postgresql://app@db/app?sslmode=disable")
-    (None, None)
+    >>> [is_verified_anyway(f"postgresql://app@{end}") for end in ("127.0.0.1/app", "db/app?sslmode=disable")]
+    [False, False]
     """
     options = dict(parse_qsl(urlsplit(dsn).query))
     if "sslmode" in options or "service" in options or os.environ.get("PGSSLMODE"):
-        return None
-    if all(is_local(host) for host in _hosts(dsn)):
-        return None
-    return "verify-full" if "sslrootcert" in options or os.environ.get("PGSSLROOTCERT") else True
+        return False
+    return not all(is_local(host) for host in _hosts(dsn))
 
 
 def wanted_session(dsn: str) -> Literal["read-write"] | None:

@@ -11,7 +11,8 @@ import trio
 import trustme
 
 from resprout.actors.postgres import PoolPolicy, PostgresClient
-from resprout.actors.postgres.dsn import check_dsn, tls_choice
+from resprout.actors.postgres.dsn import check_dsn
+from resprout.actors.postgres.tls import tls_for
 from resprout.runtime import Unavailable
 from resprout.testing import LocalServer
 
@@ -94,24 +95,28 @@ async def test_a_certificate_nobody_vouches_for_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("dsn", "choice"),
+    ("dsn", "verified"),
     [
         ("postgresql://u@db.example/x", True),
         ("postgresql://u@db.example:5432,localhost/x", True),
-        ("postgresql://u@db.example/x?sslrootcert=/etc/ca.pem", "verify-full"),
-        ("postgresql://u@db.example/x?sslmode=prefer", None),
-        ("postgresql://u@localhost:5432/x", None),
-        ("postgresql://u@[::1]:5432/x", None),
-        ("postgresql:///x?host=/run/postgresql", None),
+        ("postgresql://u@db.example/x?sslmode=prefer", False),
+        ("postgresql://u@localhost:5432/x", False),
+        ("postgresql://u@[::1]:5432/x", False),
+        ("postgresql:///x?host=/run/postgresql", False),
         ("postgresql:///x?host=db.example", True),
     ],
 )
 def test_tls_is_verified_unless_the_dsn_or_this_machine_say_otherwise(
-    dsn: str, choice: object, monkeypatch: pytest.MonkeyPatch
+    dsn: str, verified: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PGSSLMODE", "PGHOST", "PGSSLROOTCERT"):
         monkeypatch.delenv(name, raising=False)
-    assert tls_choice(dsn) == choice
+    context = tls_for(dsn)
+    if not verified:
+        assert context is None
+        return
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +127,7 @@ def test_tls_is_verified_unless_the_dsn_or_this_machine_say_otherwise(
         *("postgresql://u:secret?1@h/x", "postgresql://u:secret[@h/x", "postgresql://u:secret\u2100@h/x"),
         *("postgresql://u:secret@h:70000/x", "postgresql://u:secret@h/x?sslmode=never"),
         *("postgresql://u:12/secret@h/x", "postgresql://u:12#secret@h/x"),
+        "postgresql://u:secret@h/x?sslmode=require&sslrootcert=system",
     ],
 )
 def test_what_is_no_dsn_is_refused_and_its_password_not_shown(wrong: str) -> None:
