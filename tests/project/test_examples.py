@@ -21,6 +21,7 @@ SHOWS = {
     "own_connection": "rejected: 550 no such mailbox\nsent again: 250 fine\n",
     "pool": "ann: 2 in all, bob: 1",
     "quickstart": "3\n",
+    "postgres_live": "seats left: 10\n",
     "redis_live": "news may be missing\nnews: the end\n",
     "testing_a_tree": "both tests passed",
     "signed_tokens": "the issuer is down: cyd\n",
