@@ -14,11 +14,13 @@ from resprout.actors.postgres.asyncpg_driver import AsyncpgDriver
 from resprout.actors.postgres.connect import DsnSource, PoolConnect, dsn_from
 from resprout.actors.postgres.driver import Driver
 from resprout.actors.postgres.dsn import check_dsn
+from resprout.actors.postgres.homes import InActors
 from resprout.actors.postgres.policy import PoolPolicy
 from resprout.actors.postgres.pool import Pool
 from resprout.actors.postgres.pool_rules import Census
 from resprout.actors.postgres.session_setup import SessionSetup, TypeCodec, settings_of
 from resprout.actors.postgres.setting import Setting
+from resprout.supervisors import DynamicSupervisor, dynamic_supervisor
 
 
 @attrs.frozen
@@ -40,7 +42,8 @@ class PostgresPool(Connection):
     """Keeps a pool of connections to Postgres and lends them to clients: ``PostgresClient(DB)``.
 
     An outage is no crash: connections are made again and again, for ever, and callers get a typed error
-    meanwhile. Starting it does not wait for Postgres.
+    meanwhile. Starting it does not wait for Postgres. Each connection lives in an actor of its own, below
+    ``connections``: the tree shows what it does, and stopping it closes the connection.
 
     Attributes:
         dsn: ``postgresql://user:password@host:port/database?options``, or a function, plain or async, that gives
@@ -80,6 +83,8 @@ class PostgresPool(Connection):
         """Begin to connect."""
         context = self.context
         assert self.driver is not None  # Since it was made.
+        lives = dynamic_supervisor("connections")
+        connections = await context.spawn(lives.id, partial(DynamicSupervisor, lives))
         connect = PoolConnect(
             Setting(
                 service=self.service,
@@ -89,6 +94,7 @@ class PostgresPool(Connection):
                 policy=self.policy,
                 emit=context.emit,
                 random=context.random,
+                homes=InActors(connections),
             )
         )
         connect.gate = self._pools = self.keep(self.service, connect, self.policy.keeper)

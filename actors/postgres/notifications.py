@@ -15,7 +15,7 @@ import trio
 from resprout.actors.connection.events import AttemptFailed, LinkLost
 from resprout.actors.connection.failure_kind import kind_of
 from resprout.actors.postgres.driver import ConnectionLost
-from resprout.actors.postgres.pool import echo
+from resprout.actors.postgres.echo import echo
 from resprout.runtime.backoff import delay
 from resprout.runtime.classify import is_programming_error, unwrapped
 

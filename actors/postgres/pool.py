@@ -10,7 +10,6 @@ is handed out only while it is in step with its server. Whoever waits has a dead
 from __future__ import annotations
 
 import math
-import secrets
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,20 +17,21 @@ import asyncpg
 import trio
 
 from resprout.actors.connection.repeats import Repeats
-from resprout.actors.postgres.driver import ConnectionLost
+from resprout.actors.postgres.echo import echo
 from resprout.actors.postgres.grow import grow
+from resprout.actors.postgres.homes import InNursery
 from resprout.actors.postgres.line import Line, Refused
 from resprout.actors.postgres.pool_rules import Census, SlotState, lifetime
 from resprout.actors.postgres.reports import no_connection, report_closed, report_opened
 from resprout.actors.postgres.slots import Slot, Slots
 from resprout.actors.postgres.tend import tend
 from resprout.actors.postgres.watch import Watch
-from resprout.runtime.errors import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from resprout.actors.postgres.driver import DriverConnection
+    from resprout.actors.postgres.homes import Home, Homes
     from resprout.actors.postgres.setting import Owner, Setting
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Pool:
         self.line = Line(setting.policy, self.watch.by, lambda: self.census().connecting > 0)
         self.changed = trio.Event()  # Set, and replaced, when there may be a reason to open a connection.
         self.refused, self.refusals = 0, Repeats()
-        self._nursery: trio.Nursery | None = None
+        self._homes: Homes  # Since `open`.
         self._why_lost: Exception | None = None
         self._ended = trio.Event()
         self._nobody_left: trio.Event | None = None
@@ -69,7 +69,7 @@ class Pool:
         Raises:
             Exception: There is no connection to be had; nothing is left open.
         """
-        self._nursery = nursery
+        self._homes = self.setting.homes or InNursery(nursery)
         await self.open_slot(self.slots.all[0])
         nursery.start_soon(self._run)
 
@@ -102,9 +102,8 @@ class Pool:
             await self._probe_apart()
 
     async def _probe_apart(self) -> None:
-        assert self._nursery is not None
         try:
-            connection = await self._connect(self._nursery, lambda: None)
+            connection = await self._connect(None)
         except asyncpg.TooManyConnectionsError:
             return  # A server that is full is alive; to lose the pool would cut off those who work.
         try:
@@ -224,6 +223,7 @@ class Pool:
         """The user of *slot* is done with it, and the connection is in order or closed."""
         connection = slot.connection
         slot.holder = None
+        slot.uses += 1
         if connection is None or connection.is_closed():
             self.discard(slot, "it was lost, or could not be trusted", planned=False)
         elif slot.retired or self._ended.is_set():
@@ -272,11 +272,10 @@ class Pool:
         Raises:
             Exception: It did not work; the slot is empty again.
         """
-        assert self._nursery is not None
         slot.move(SlotState.CONNECTING)
         began = trio.current_time()
         try:
-            connection = await self._connect(self._nursery, lambda: self._closed(slot))
+            connection = await self._connect(slot)
             try:
                 await echo(connection)
             except BaseException:
@@ -286,18 +285,24 @@ class Pool:
             slot.clear()
             raise
         slot.connection = connection
-        slot.opened = trio.current_time()
+        slot.opened, slot.uses = trio.current_time(), 0
         slot.expires = slot.opened + lifetime(self.policy, self.setting.random)
         slot.move(SlotState.IN_USE)
         report_opened(self, began)
         self.line.calm()
         self.give_back(slot)
 
-    async def _connect(self, nursery: trio.Nursery, on_closed: Callable[[], None]) -> DriverConnection:
-        dsn = await self.setting.dsn()
-        return await self.setting.driver.connect(
-            dsn, nursery, on_closed, name=f"resprout {self.setting.actor}"
-        )
+    async def _connect(self, slot: Slot | None) -> DriverConnection:
+        setting = self.setting
+        dsn = await setting.dsn()
+        home = await self._homes(slot)
+        closed = home.end if slot is None else partial(self._closed, slot, home)
+        try:
+            nursery = await home.wait_ready()
+            return await setting.driver.connect(dsn, nursery, closed, name=f"resprout {setting.actor}")
+        except BaseException:
+            home.end()
+            raise
 
     def discard(self, slot: Slot, why: str, *, planned: bool) -> None:
         """Close the slot's connection; the slot is empty, and may be opened again at once."""
@@ -312,8 +317,9 @@ class Pool:
             self.lose(TimeoutError("the server answers nothing, not even a request to cancel"))
         self.notify()
 
-    def _closed(self, slot: Slot) -> None:
+    def _closed(self, slot: Slot, home: Home) -> None:
         """A connection of *slot* ended. If it is in use its user finds out; if it was replaced, never mind."""
+        home.end()
         if slot.state is SlotState.IDLE and slot.connection is not None and slot.connection.is_closed():
             self.discard(slot, "the server closed it", planned=False)
 
@@ -348,16 +354,3 @@ class Pool:
             else:
                 earliest = min(earliest, slot.connection.deadline)
         return earliest
-
-
-async def echo(connection: DriverConnection) -> None:
-    """Have a random word echoed.
-
-    Raises:
-        ConnectionLost: Another word came back: the connection is out of step, and nobody may use it.
-    """
-    word = secrets.token_hex(8)
-    answer = await connection.fetchval("SELECT $1::text", word)
-    if answer != word:
-        connection.terminate()
-        raise ConnectionLost(Sent.YES, ValueError(f"asked to echo {word!r}, the server said {answer!r}"))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from resprout.actors.postgres.driver import Driver
+    from resprout.actors.postgres.homes import Homes
     from resprout.actors.postgres.policy import PoolPolicy
     from resprout.actors.postgres.pool import Pool
     from resprout.runtime.events import Event
@@ -44,6 +45,7 @@ class Setting:
         policy: Sizes and times.
         emit: Takes events.
         random: Source of jitter.
+        homes: Where connections live; None for the nursery of the pool.
     """
 
     service: str
@@ -53,3 +55,4 @@ class Setting:
     policy: PoolPolicy
     emit: Callable[[Event], None]
     random: random.Random
+    homes: Homes | None = None

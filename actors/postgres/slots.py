@@ -26,6 +26,7 @@ class Slot:
         since: When the state began.
         holder: The task that has the connection for more than one statement, if any.
         reported: That holder was reported already.
+        uses: How often the connection was used, its probes and its opening included.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Slot:
         "retired",
         "since",
         "state",
+        "uses",
     )
 
     def __init__(self, number: int) -> None:
@@ -46,6 +48,7 @@ class Slot:
         self.holder: trio.lowlevel.Task | None = None
         self.opened, self.expires, self.since = -math.inf, math.inf, -math.inf
         self.retired = self.reported = False
+        self.uses = 0
 
     def move(self, state: SlotState) -> None:
         """Go on to *state*.

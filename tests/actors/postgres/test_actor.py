@@ -9,9 +9,9 @@ import trio
 
 from resprout.actors.connection import BackingOff, ConnectionChanged, Ready
 from resprout.actors.postgres import WAIT, Census, ConnectionOpened, PoolStatus, PostgresClient, PostgresPool
-from resprout.runtime import Event, Name, OutcomeUnknown, ServiceError, Unavailable, open_runtime
+from resprout.runtime import Event, Name, OutcomeUnknown, ServiceError, Snapshot, Unavailable, open_runtime
 from resprout.runtime.lifecycle import ActorRestarting
-from resprout.supervisors import child, supervisor
+from resprout.supervisors import DynamicSupervisor, child, supervisor
 from resprout.testing import LocalServer
 
 DB = Name(PostgresPool, "db")
@@ -155,3 +155,44 @@ async def test_a_stop_lets_statements_in_flight_finish(postgres_server: LocalSer
             assert isinstance((await DB.call(PostgresPool.status)).state, Ready)
         assert [event for event in events if isinstance(event, ActorRestarting)] == []
     assert done == [7]
+
+
+@pytest.mark.real
+async def test_each_connection_is_an_actor_whose_end_is_the_connections_and_nobody_elses(
+    postgres_server: LocalServer,
+) -> None:
+    app = supervisor("app", child("db", partial(PostgresPool, postgres_server.url, max_size=3), name=DB))
+    async with open_runtime(app) as runtime:
+        restarts: list[Event] = []
+        runtime.events.subscribe(
+            lambda event: restarts.append(event) if isinstance(event, ActorRestarting) else None
+        )
+
+        def connections() -> dict[str, Snapshot]:
+            found = next(place for place in runtime.snapshot().walk() if place.id == "connections")
+            return {each.path: each for each in found.children}
+
+        async def stop(connection: Snapshot) -> None:
+            above = runtime.ref(connection.path.rpartition("/")[0])
+            await above.call(DynamicSupervisor.terminate_child, connection.id)
+
+        db = PostgresClient(DB, on_down=WAIT, timeout=20)
+        await db.fetchval("SELECT 1")
+        async with db.acquire() as held:
+            assert await held.fetchval("SELECT 1") == 1
+            (only,) = connections().values()
+            assert only.kind == "PooledConnection"
+            assert only.facts["state"] == "in_use"
+            assert "test_each_connection" in str(only.facts["holder"])
+            async with db.acquire():
+                assert len(connections()) == 2
+            with pytest.raises(Unavailable):  # Of one that is stopped from outside, its user alone is told.
+                async with held.transaction():
+                    await stop(only)
+                    await held.fetchval("SELECT 2")
+        assert only.path not in connections()
+        assert await db.fetchval("SELECT 3") == 3
+        (other,) = connections().values()
+        await stop(other)
+        assert await db.fetchval("SELECT 4") == 4
+        assert restarts == []
