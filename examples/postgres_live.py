@@ -43,6 +43,10 @@ async def sell(tx: PostgresConnection, show: str) -> int:
     return left - 1
 
 
+async def buy(show: str) -> None:
+    await db.run_in_transaction(sell, show, isolation="serializable")
+
+
 async def perform(server: LocalServer) -> None:
     await db.execute("CREATE TABLE shows (name text PRIMARY KEY, seats int)")
     print("copied in:", await db.copy_from_records("shows", [("Hamlet", 8), ("Macbeth", 5)]))
@@ -52,7 +56,7 @@ async def perform(server: LocalServer) -> None:
         await listening.wait()
         async with trio.open_nursery() as buyers:  # All read the same count; those who lose are run again.
             for _ in range(3):
-                buyers.start_soon(partial(db.run_in_transaction, sell, "Hamlet", isolation="serializable"))
+                buyers.start_soon(buy, "Hamlet")
         async with db.copy_to("SELECT * FROM shows ORDER BY name", options=CopyOptions(format="csv")) as data:
             print("copied out:", b"".join([piece async for piece in data]).decode().split())
         server.kill()

@@ -154,6 +154,17 @@ class Kept:
         return [event for event in self.events if isinstance(event, kind)]
 
 
+async def conserve(pool: Pool | None) -> None:
+    """After whatever a test did: everybody has given back what he had, and no slot is lost."""
+    if pool is None:
+        return
+    with trio.fail_after(5):
+        while pool.census().in_use:
+            await trio.sleep(0.02)
+    pool.slots.check()
+    assert pool.census().size == pool.policy.max_size
+
+
 Keep = Callable[..., AbstractAsyncContextManager[Kept]]
 
 
@@ -193,6 +204,7 @@ def kept() -> Keep:
             if ready:
                 await keeper.gate.wait_link(trio.current_time() + 10)
             yield Kept(keeper.gate, events)
+            await conserve(keeper.gate.held)
             nursery.cancel_scope.cancel()
 
     return start
