@@ -83,7 +83,11 @@ class InNursery:
         """As `Homes`."""
         home = Home(slot)
         self._nursery.start_soon(home.host)
-        await home.wait_ready()
+        try:
+            await home.wait_ready()
+        except BaseException:
+            home.end()
+            raise
         return home
 
 
