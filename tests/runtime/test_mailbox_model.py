@@ -183,7 +183,7 @@ class World:
         assert numbers == model.wanted[: seen.waiting]
         if seen.blocked_senders:
             assert model.overflow is Overflow.BLOCK
-            assert len(numbers) * 2 >= model.capacity  # Nobody waits while half of the room is free.
+            assert len(numbers) > model.capacity // 4  # Nobody waits while three quarters of the room are free.
         assert [self.signals[number] for number in model.lane] == list(mailbox.control)
 
     def _bury(self, message: Message, why: str) -> None:
