@@ -25,7 +25,9 @@ What happens to Redis, Postgres and logins when something breaks under load, on 
 it, prints this table and writes this page; `make test` runs a fast part.
 
 Each row: an empty server behind a proxy that can break connections ([testing.md](testing.md)), the component in a
-supervised tree with its default settings, and 12 callers who ask all the time, each call with a deadline of 1 s. Then
+supervised tree with its default settings (but 5 connections of Postgres and 200 commands in flight of Redis, so that
+they can run out), and 12 callers who ask all the time, each call with a deadline of 1 s, each step of a transaction too.
+Then
 the fault, and after it nothing but waiting: nobody helps.
 
 Every call is written down as it is made and as it ends, with a value of its own. In the end a judge compares that with
@@ -52,6 +54,9 @@ FOOT = """
 The verifier of the logins waits up to 0.5 s for the connection to its store (`on_down=WAIT`), so that a connection
 that is made anew does not open the breaker; one that fails fast (`FAIL_FAST`) opens it at the first reset. Once the
 breaker is open, logins come back when it asks again, up to half a minute later.
+
+In F8 attempts are asked for all the time, and each number of bytes has half a second: one that needs more than the
+connection says by itself, or that comes while the breaker is open, may pass without a cut.
 
 Not in the table:
 
