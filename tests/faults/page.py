@@ -26,7 +26,7 @@ it, prints this table and writes this page; `make test` runs a fast part.
 
 Each row: an empty server behind a proxy that can break connections ([testing.md](testing.md)), the component in a
 supervised tree with its default settings (but 5 connections of Postgres and 200 commands in flight of Redis, so that
-they can run out), and 12 callers who ask all the time, each call with a deadline of 1 s, each step of a transaction too.
+they can run out), and 12 callers who ask all the time, each call with a deadline of 1 s, as each step of a transaction.
 Then
 the fault, and after it nothing but waiting: nobody helps.
 
