@@ -34,7 +34,7 @@ async def _serve(self: Incarnation, actor: Actor) -> ExitReason:
             left = BATCH
             continue
         message = queue.popleft()
-        if mailbox.blocked:
+        if mailbox.blocked and len(queue) <= mailbox.ebb:
             mailbox.admit()
         result = await handlers[message.method](actor, *message.args, **message.kwargs)
         if type(message) is Call:

@@ -258,7 +258,7 @@ class Incarnation:
                 continue
             else:
                 message = queue.popleft()
-                if mailbox.blocked:
+                if mailbox.blocked and len(queue) <= mailbox.ebb:
                     mailbox.admit()
             if type(message) is Call:
                 if message.task is None:

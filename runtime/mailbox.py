@@ -74,6 +74,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         "closed",
         "control",
         "dropped",
+        "ebb",
         "limit",
         "overflow",
         "owner",
@@ -92,6 +93,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         """*owner* is the path of the actor; *bury* receives each message that will never run, and why."""
         self.owner = owner
         self.capacity = self.limit = capacity
+        self.ebb = capacity // 4  # With so many or fewer in the queue those who wait for room are let in.
         self.overflow, self.bury = overflow, bury
         self.queue: deque[Message] = deque()
         # Made when needed, as are `aside` and `blocked`: an empty deque takes 0.7 kB, and most actors need neither.
@@ -247,7 +249,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
 
         Only once three quarters are free, and then many at once: one at a time would cost a task switch a message.
         """
-        if len(self.queue) > self.capacity // 4:
+        if len(self.queue) > self.ebb:
             return
         while self.blocked and len(self.queue) < self.capacity:
             task, message = self.blocked.popleft()
