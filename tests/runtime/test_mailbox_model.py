@@ -183,7 +183,9 @@ class World:
         assert numbers == model.wanted[: seen.waiting]
         if seen.blocked_senders:
             assert model.overflow is Overflow.BLOCK
-            assert len(numbers) > model.capacity // 4  # Nobody waits while three quarters of the room are free.
+            assert (
+                len(numbers) > model.capacity // 4
+            )  # Nobody waits while three quarters of the room are free.
         assert [self.signals[number] for number in model.lane] == list(mailbox.control)
 
     def _bury(self, message: Message, why: str) -> None:
