@@ -178,6 +178,7 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
         """
         if len(self.queue) >= self.limit:
             self._compact()
+            self._let_in()  # Those who wait go first; a newcomer may have what room they leave.
         if len(self.queue) < self.limit:
             self.put(message)
             return True
@@ -249,8 +250,10 @@ class Mailbox(trio.abc.SendChannel[Message], trio.abc.ReceiveChannel[Message]):
 
         Only once three quarters are free, and then many at once: one at a time would cost a task switch a message.
         """
-        if len(self.queue) > self.ebb:
-            return
+        if len(self.queue) <= self.ebb:
+            self._let_in()
+
+    def _let_in(self) -> None:
         while self.blocked and len(self.queue) < self.capacity:
             task, message = self.blocked.popleft()
             self.queue.append(message)

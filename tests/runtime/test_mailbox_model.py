@@ -183,9 +183,7 @@ class World:
         assert numbers == model.wanted[: seen.waiting]
         if seen.blocked_senders:
             assert model.overflow is Overflow.BLOCK
-            assert (
-                len(numbers) > model.capacity // 4
-            )  # Nobody waits while three quarters of the room are free.
+            assert len(mailbox.queue) > mailbox.ebb  # Nobody waits while most of the room is free.
         assert [self.signals[number] for number in model.lane] == list(mailbox.control)
 
     def _bury(self, message: Message, why: str) -> None:

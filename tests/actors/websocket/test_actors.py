@@ -1,6 +1,7 @@
 """Queue and server in a tree: crashes, outages, and what clients and producers notice of them."""
 
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -10,7 +11,8 @@ import attrs
 import pytest
 import trio
 
-from resprout.actors.redis import RedisClient, RedisConnection
+from resprout.actors.metrics import tallies_of
+from resprout.actors.redis import WAIT, RedisClient, RedisConnection
 from resprout.actors.websocket import (
     Admission,
     Client,
@@ -31,6 +33,7 @@ from resprout.actors.websocket import (
     check_conservation,
     connect,
 )
+from resprout.actors.websocket.events import MessageDied, MessageFailed, StoreAway
 from resprout.actors.websocket.queue import find_hub
 from resprout.runtime import (
     ActorExited,
@@ -45,6 +48,7 @@ from resprout.runtime import (
 from resprout.runtime.system import System
 from resprout.supervisors import CoolDown, child, supervisor
 from resprout.testing.servers import LocalServer
+from tests.actors.metrics.test_scrape import at, read
 
 pytestmark = pytest.mark.real
 
@@ -305,6 +309,42 @@ async def test_a_redis_that_is_killed_in_the_middle_of_everything_loses_nothing(
         assert refused > 0
         await app.settled(Counts(accepted=total, acked=total))
         assert app.crashes("redis") == app.crashes("queue") == 0
+
+
+async def test_each_failure_and_death_of_a_message_is_counted_once_though_redis_dies_in_between(
+    tree, redis_server: LocalServer
+) -> None:
+    store = RedisStore(RedisClient(REDIS, timeout=1.0), "count", patience=5.0)
+    async with tree(store, redis_url=redis_server.url) as app, app.client() as client:
+        tallies_of(app.runtime)
+        app.events.clear()  # Both begin at the same moment.
+        await RedisClient(REDIS, on_down=WAIT).ping()
+        for data in ("shaky", "poison", "good"):
+            await app.queue.enqueue("ann", data, id=data)
+        assert await take(client, 1) == ["shaky"]
+        client.reject("not yet")
+        redis_server.kill()
+        await trio.sleep(0.2)
+        await redis_server.restart()
+        while (await take(client, 1)) != ["poison"]:
+            client.acknowledge()
+        client.reject("never", permanent=True)
+        while (await take(client, 1)) != ["good"]:
+            client.acknowledge()
+        client.acknowledge()
+        await app.settled(Counts(accepted=3, acked=2, dead=1))
+        rows = await read(app.runtime)
+    told = Counter(type(event) for event in app.events)
+    assert told[MessageFailed] >= 1
+    assert told[MessageDied] == 1
+    for metric, kind in (
+        ("messages_failed_total", MessageFailed),
+        ("messages_given_up_total", MessageDied),
+        ("store_errors_total", StoreAway),
+    ):
+        assert rows[at(metric, actor="app/queue")] == told[kind], metric
+    assert rows[at("messages_accepted_total", actor="app/queue")] == 3
+    assert rows[at("messages_acked_total", actor="app/queue")] == 2
 
 
 async def test_while_redis_is_away_producers_are_told_and_nothing_crashes(
