@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
+import trio
 
 from resprout.actors.postgres.commits import (
     HAS_CHECKPOINTER,
@@ -19,14 +20,30 @@ if TYPE_CHECKING:
     from resprout.actors.postgres.statements import Statements
 
 
+REPORTED_AFTER: Final = 0.5
+"""Seconds after which a checkpoint that the server's control file shows is in its statistics too."""
+
+
 async def ask_outcome(db: Statements, transaction: TransactionId, timeout: float | None) -> CommitOutcome:
-    """Ask *db*'s server.
+    """Ask *db*'s server; after a crash twice, since a second checkpoint is counted somewhat after it is over.
 
     Raises:
         ServiceError: It did not answer.
     """
     newer = await db.fetchval(HAS_CHECKPOINTER, of=bool, timeout=timeout, idempotent=True)
     question = ask_status(checkpointer=newer)
+    said = await _ask_once(db, question, transaction, timeout)
+    if isinstance(said, ServerWord) and verdict(transaction, said) is CommitOutcome.COMMITTED:
+        if said.era == transaction.era:
+            return CommitOutcome.COMMITTED
+        await trio.sleep(REPORTED_AFTER)
+        said = await _ask_once(db, question, transaction, timeout)
+    return verdict(transaction, said) if isinstance(said, ServerWord) else said
+
+
+async def _ask_once(
+    db: Statements, question: str, transaction: TransactionId, timeout: float | None
+) -> ServerWord | CommitOutcome:
     try:
         row = await db.fetchrow(question, str(transaction.xid), timeout=timeout, idempotent=True)
     except asyncpg.InvalidParameterValueError:
@@ -34,4 +51,4 @@ async def ask_outcome(db: Statements, transaction: TransactionId, timeout: float
     except asyncpg.PostgresError:
         return CommitOutcome.UNKNOWN  # A replica, or a server that does not let us look.
     assert row is not None  # It has no FROM.
-    return verdict(transaction, ServerWord(**row))
+    return ServerWord(**row)
