@@ -71,7 +71,7 @@ async def test_a_killed_server_refuses_connections_within_a_second(redis_server:
     with trio.fail_after(1):
         while redis_server.running:
             await trio.sleep(0.01)
-    with pytest.raises(OSError, match="connect"):
+    with pytest.raises((OSError, trio.BrokenResourceError)):
         await ask(redis_server, b"PING\r\n")
 
 
