@@ -7,7 +7,17 @@ from functools import partial
 import pytest
 import trio
 
-from resprout import BreakerChanged, Event, Name, PoolExhausted, ServiceError, child, open_runtime, supervisor
+from resprout import (
+    BreakerChanged,
+    ChildSpec,
+    Event,
+    Name,
+    PoolExhausted,
+    ServiceError,
+    child,
+    open_runtime,
+    supervisor,
+)
 from resprout.actors.connection import (
     AttemptFailed,
     Connecting,
@@ -33,7 +43,7 @@ POSTGRES = Name(PostgresPool, "postgres")
 pytestmark = pytest.mark.real
 
 
-def tree(redis: str, postgres: str) -> object:
+def tree(redis: str, postgres: str) -> ChildSpec:
     return supervisor(
         "app",
         child("redis", partial(RedisConnection, redis), name=REDIS),
@@ -45,7 +55,7 @@ async def test_every_transition_counts_once_while_servers_die_freeze_and_come_ba
     redis_server: LocalServer, postgres_server: LocalServer
 ) -> None:
     events: list[Event] = []
-    async with open_runtime(tree(redis_server.url, postgres_server.url)) as system:  # type: ignore[arg-type]
+    async with open_runtime(tree(redis_server.url, postgres_server.url)) as system:
         system.events.subscribe(events.append)
         tallies_of(system)  # Both begin at the same moment.
         redis, postgres = RedisClient(REDIS, on_down=WAIT, timeout=20), PostgresClient(POSTGRES, on_down=WAIT)
@@ -140,7 +150,7 @@ def assert_each_counted_once(rows: Values, service: str, events: list[Event]) ->
 
 async def test_with_everything_down_a_scrape_is_complete_and_takes_less_than_a_second() -> None:
     down = "127.0.0.1:1"
-    async with open_runtime(tree(f"redis://{down}", f"postgresql://x@{down}/x")) as system:  # type: ignore[arg-type]
+    async with open_runtime(tree(f"redis://{down}", f"postgresql://x@{down}/x")) as system:
         await trio.sleep(0.3)
         before = time.perf_counter()
         text, _ = await scrape(system)
